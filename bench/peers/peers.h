@@ -1,0 +1,52 @@
+// Other libraries doing the same work on the same buffers, each in its own object file, compiled for this machine.
+#pragma once
+
+#include <kindling/tensor.h>
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace kindling::bench {
+
+/// y = relu(x w^T + b), or without the relu.
+struct DenseForward {
+  ConstTensorView x;  ///< N x K
+  ConstTensorView w;  ///< M x K
+  std::span<const float> bias;
+  bool relu = true;
+  TensorView y;  ///< N x M
+};
+
+/// dx = (x > 0) * (dz w) with the old w, then w -= rate * dz^T x and bias -= rate * (column sums of dz).
+struct DenseBackward {
+  ConstTensorView dz;  ///< N x M
+  ConstTensorView x;   ///< N x K
+  TensorView w;        ///< M x K, updated
+  std::span<float> bias;
+  TensorView dx;  ///< N x K; a default view where the first layer needs none
+  const float* learning_rate = nullptr;
+};
+
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  [[nodiscard]] virtual std::string version() const = 0;
+  /// Threads of all later calls. To be called before an operation is bound and before each series of calls.
+  virtual void set_threads(int threads) const = 0;
+  /// Binds an operation to its buffers. An empty function: this peer does not offer it.
+  [[nodiscard]] virtual std::function<void()> dense_forward(const DenseForward& arguments) const = 0;
+  [[nodiscard]] virtual std::function<void()> dense_backward(const DenseBackward& /*arguments*/) const { return {}; }
+};
+
+struct PeerRow {
+  std::string name;
+  const Peer* peer = nullptr;  ///< null: not built
+  std::string absent_because;
+};
+
+/// All peers that the suite knows, built or not.
+const std::vector<PeerRow>& peers();
+
+}  // namespace kindling::bench

@@ -1,0 +1,176 @@
+// The contraction tile: sum_k A(k, row) * B(k, col), computed in registers tile by tile and consumed at once.
+//
+// A generator gives the operands as expressions (the prologue: a mask, a perturbation, a square fused into the load),
+// gets the value of the sum as an expression for its epilogue, and names the consuming stage; the rest (packing,
+// register tile, cache blocks, tails of any size) is here and in contraction.h, and comes from the hardware facts.
+//
+// Columns are the vectorised, contiguous dimension of the result, rows are broadcast.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "Halide.h"
+#include "hardware.h"
+
+namespace kindling {
+
+/// How operand B lies in memory, which decides how its panels are packed.
+enum class Layout {
+  depth_contiguous,   ///< contiguous along k: dense loads along k, transposed by the stores
+  column_contiguous,  ///< contiguous along its columns: plain copies of short runs
+};
+
+class Tile {
+ public:
+  /// An operand element as an expression of k and the operand's row or column.
+  using Operand = std::function<Halide::Expr(Halide::Expr k, Halide::Expr index)>;
+
+  struct Shape {
+    int rows = 4;
+    int vectors = 2;
+    int vector_width = 4;
+    [[nodiscard]] int cols() const { return vectors * vector_width; }
+  };
+
+  struct Operands {
+    Halide::Expr depth, rows, cols;
+    Operand a, b;
+    Layout layout = Layout::depth_contiguous;  ///< of B
+    bool copy_a =
+        false;  ///< pack A too, which must be contiguous along its rows: for long sums, whose strided reads miss
+  };
+
+  /// `a` and `b` are only ever asked for indices inside [0, rows) and [0, cols): the tail of the last tile repeats the
+  /// last row, and its excess columns hold arbitrary numbers, which a reduction over columns must leave out. Columns of
+  /// this tile are counted from `first_col`.
+  Tile(const std::string& name, const Shape& shape, const Operands& operands, Halide::Expr first_col = 0)
+      : shape_(shape),
+        layout_(operands.layout),
+        k_(0, operands.depth, "k_" + name),
+        a_("a_" + name),
+        b_("b_" + name),
+        sum_("sum_" + name) {
+    using namespace Halide;
+    if (operands.copy_a) {
+      define_copy(a_, copy_a_, row_in_, row_tile_, shape.rows, 0, operands.rows, operands.a);
+    } else {
+      a_(row_in_, depth_, row_tile_) =
+          operands.a(depth_, min(likely(row_tile_ * shape.rows + row_in_), operands.rows - 1));
+    }
+    if (layout_ == Layout::column_contiguous) {
+      define_copy(b_, copy_b_, col_in_, panel_, shape.cols(), first_col, operands.cols, operands.b);
+    } else {
+      source_(depth_, index_) =
+          operands.b(min(likely(depth_), operands.depth - 1), min(likely(index_), operands.cols - 1));
+      b_(col_in_, depth_, panel_) = source_(depth_, first_col + panel_ * shape.cols() + col_in_);
+    }
+    sum_(col_in_, row_in_, panel_, row_tile_) = 0.0F;
+    sum_(col_in_, row_in_, panel_, row_tile_) += a_(row_in_, k_, row_tile_) * b_(col_in_, k_, panel_);
+  }
+
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+
+  /// The sum, for the epilogue. `col` is counted from `first_col`.
+  Halide::Expr operator()(Halide::Expr col, Halide::Expr row) {
+    return sum_(col % shape_.cols(), row % shape_.rows, col / shape_.cols(), row / shape_.rows);
+  }
+
+  /// CPU: accumulates in registers inside loop `level` of the consumer, whose inner loops are one tile. B is packed
+  /// once, before all loops.
+  void compute_at(const Halide::LoopLevel& level) {
+    sum_.compute_at(level).store_in(Halide::MemoryType::Stack);
+    schedule_registers(sum_);
+    schedule_registers(sum_.update(), k_);
+    b_.compute_root();
+    schedule_packing();
+  }
+
+  /// CPU, for long sums: the sums of a block of rows and a block of panels lie in L2 at `level` of the consumer, and
+  /// the terms are added to them block by block. A (copy_a) and B are packed once, before all loops.
+  void compute_in_blocks_at(const Halide::LoopLevel& level, int depth_block) {
+    using namespace Halide;
+    const RVar outer("outer"), inner("inner");
+    const Var block("block");
+    sum_.update().split(k_, outer, inner, depth_block, TailStrategy::GuardWithIf);
+    Func partial = sum_.update().rfactor(outer, block);
+    sum_.compute_at(level).bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows);
+    sum_.reorder(col_in_, row_in_, row_tile_, panel_)
+        .vectorize(col_in_, shape_.vector_width)
+        .unroll(col_in_)
+        .unroll(row_in_);
+    sum_.update()
+        .reorder(col_in_, row_in_, panel_, row_tile_, outer)
+        .vectorize(col_in_, shape_.vector_width)
+        .unroll(col_in_)
+        .unroll(row_in_);
+    partial.compute_at(sum_, panel_).store_in(MemoryType::Stack);
+    schedule_registers(partial);
+    schedule_registers(partial.update(), inner);
+    b_.compute_root();
+    schedule_packing();
+    a_.compute_root().bound_extent(row_in_, shape_.rows);
+    const Var chunk("chunk");
+    a_.update().split(depth_, chunk, depth_, depth_block, TailStrategy::GuardWithIf);
+    a_.update().reorder(copy_a_, row_tile_, depth_, chunk).vectorize(copy_a_).parallel(chunk);
+  }
+
+  /// GPU: accumulators in the registers of each thread; `level` is the consumer's innermost thread loop.
+  void compute_at_thread(const Halide::LoopLevel& level) {
+    sum_.compute_at(level).store_in(Halide::MemoryType::Register);
+    sum_.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).unroll(col_in_).unroll(row_in_);
+    sum_.update().reorder(col_in_, row_in_, k_).unroll(col_in_).unroll(row_in_);
+    // One load of each operand element a step; in the accumulation itself it would be a load for each product.
+    a_.compute_at(sum_, k_).store_in(Halide::MemoryType::Register).bound_extent(row_in_, shape_.rows).unroll(row_in_);
+    b_.compute_at(sum_, k_).store_in(Halide::MemoryType::Register).bound_extent(col_in_, shape_.cols()).unroll(col_in_);
+  }
+
+ private:
+  // An operand copied in runs of `width` contiguous elements. Clamped indices would make every load of the last run a
+  // gather, so that the copy is an update whose domain ends with the operand: whole vectors, then single elements.
+  void define_copy(Halide::Func& f, Halide::RDom& copy, const Halide::Var& in, const Halide::Var& run, int width,
+                   Halide::Expr first, Halide::Expr end, const Operand& source) {
+    using namespace Halide;
+    copy = RDom(0, width, "copy");
+    const Expr index = first + run * width + copy;
+    copy.where(likely(index < end));
+    f(in, depth_, run) = undef<float>();
+    f(copy, depth_, run) = source(depth_, unsafe_promise_clamped(index, 0, end - 1));
+  }
+
+  void schedule_packing() {
+    using namespace Halide;
+    b_.bound_extent(col_in_, shape_.cols());
+    if (layout_ == Layout::depth_contiguous) {
+      // Transposed in squares of four by four: dense loads, shuffles in registers, dense stores.
+      const Var outer("outer"), inner("inner"), square("square"), lane("lane");
+      b_.split(depth_, outer, inner, 4, TailStrategy::GuardWithIf).split(col_in_, square, lane, 4);
+      b_.reorder(lane, inner, square, outer, panel_).vectorize(lane).unroll(inner).parallel(panel_);
+      source_.compute_at(b_, square).store_in(MemoryType::Stack).bound_extent(depth_, 4).bound_extent(index_, 4);
+      source_.vectorize(depth_).unroll(index_);
+    } else {
+      b_.update()
+          .reorder(copy_b_, depth_, panel_)
+          .vectorize(copy_b_, shape_.vector_width)
+          .unroll(copy_b_)
+          .parallel(panel_);
+    }
+  }
+
+  void schedule_registers(Halide::Func f) {
+    f.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).bound_extent(panel_, 1);
+    f.reorder(col_in_, row_in_).vectorize(col_in_, shape_.vector_width).unroll(col_in_).unroll(row_in_);
+  }
+  void schedule_registers(Halide::Stage s, const Halide::RVar& k) {
+    s.reorder(col_in_, row_in_, k).vectorize(col_in_, shape_.vector_width).unroll(col_in_).unroll(row_in_);
+  }
+
+  Shape shape_;
+  Layout layout_;
+  Halide::RDom k_, copy_a_, copy_b_;
+  Halide::Func a_, b_, source_{"source"}, sum_;
+  Halide::Var col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, depth_{"depth"},
+      index_{"index"};
+};
+
+}  // namespace kindling

@@ -1,0 +1,193 @@
+#include "kernels/dense.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <string_view>
+
+namespace kindling::kernels {
+namespace {
+
+[[noreturn]] void fail(std::string_view kernel, const std::string& what) {
+  throw Error(ErrorCode::usage, fmt::format("{}: {}", kernel, what));
+}
+
+template <class T>
+void expect_matrix(std::string_view kernel, std::string_view name, const BasicTensorView<T>& view, std::int64_t rows,
+                   std::int64_t cols) {
+  if (view.rank() < 1 || view.rows() != rows || view.cols() != cols) {
+    fail(kernel, fmt::format("expected {} of {} x {}, found {}", name, rows, cols, shape_string(view.shape())));
+  }
+  if (view.rows() > 1 && view.row_stride() < cols) {
+    fail(kernel, fmt::format("{}'s rows of {} elements lie only {} apart", name, cols, view.row_stride()));
+  }
+}
+
+template <class T>
+void expect_size(std::string_view kernel, std::string_view name, std::span<T> values, std::int64_t size) {
+  if (static_cast<std::int64_t>(values.size()) != size) {
+    fail(kernel, fmt::format("expected {} of {} elements, found {}", name, size, values.size()));
+  }
+}
+
+// The three compiled forms of one kernel: piecewise linear, tanh, sigmoid.
+struct ActivationKernels {
+  Kernel piecewise_linear, tanh, sigmoid;
+
+  [[nodiscard]] const Kernel& of(const Activation& activation) const {
+    if (activation.kind == ActivationKind::tanh) return tanh;
+    if (activation.kind == ActivationKind::sigmoid) return sigmoid;
+    return piecewise_linear;
+  }
+};
+
+float slope_of(const Activation& activation) {
+  const bool smooth = activation.kind == ActivationKind::tanh || activation.kind == ActivationKind::sigmoid;
+  return smooth ? 0.0F : negative_slope(activation);
+}
+
+// A matrix as rank 2, whatever the rank of its rows.
+Buffer in_matrix(ConstTensorView v) { return in(v.matrix()); }
+Buffer out_matrix(TensorView v) { return out(v.matrix()); }
+Buffer inout_matrix(TensorView v) { return inout(v.matrix()); }
+
+void expect_gradient_operands(std::string_view kernel, ConstTensorView x, ConstTensorView dz) {
+  if (x.rank() < 1 || dz.rank() < 1) fail(kernel, "expected x and dz, found a view of nothing");
+  expect_matrix(kernel, "x", x, dz.rows(), x.cols());
+  expect_matrix(kernel, "dz", dz, x.rows(), dz.cols());
+}
+
+void expect_parameters(std::string_view kernel, std::string_view name, const DenseParameters& p, ConstTensorView x,
+                       ConstTensorView dz) {
+  expect_matrix(kernel, fmt::format("{} weights", name), p.weight, dz.cols(), x.cols());
+  expect_size(kernel, fmt::format("{} biases", name), p.bias, dz.cols());
+}
+
+}  // namespace
+
+void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
+                   const Activation& activation, TensorView y) {
+  constexpr std::string_view name = "dense_forward";
+  expect_matrix(name, "x", x, x.rows(), w.cols());
+  expect_matrix(name, "w", w, y.cols(), w.cols());
+  expect_size(name, "bias", bias, w.rows());
+  expect_matrix(name, "y", y, x.rows(), w.rows());
+  if (y.size() == 0) return;
+  static const ActivationKernels kernels{Kernel("dense_forward"), Kernel("dense_forward_tanh"),
+                                         Kernel("dense_forward_sigmoid")};
+  kernels.of(activation)(execution, in_matrix(x), in_matrix(w), in(bias), slope_of(activation), out_matrix(y));
+}
+
+void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstTensorView w, ConstTensorView x,
+                          const Activation& below, TensorView dx) {
+  constexpr std::string_view name = "dense_input_gradient";
+  expect_matrix(name, "dz", dz, dz.rows(), w.rows());
+  expect_matrix(name, "w", w, dz.cols(), w.cols());
+  expect_matrix(name, "x", x, dz.rows(), w.cols());
+  expect_matrix(name, "dx", dx, dz.rows(), w.cols());
+  if (dx.size() == 0) return;
+  static const ActivationKernels kernels{Kernel("dense_input_gradient"), Kernel("dense_input_gradient_tanh"),
+                                         Kernel("dense_input_gradient_sigmoid")};
+  kernels.of(below)(execution, in_matrix(dz), in_matrix(w), in_matrix(x), slope_of(below), out_matrix(dx));
+}
+
+void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstTensorView dz, TensorView dw,
+                           std::span<float> db) {
+  constexpr std::string_view name = "dense_weight_gradient";
+  expect_gradient_operands(name, x, dz);
+  expect_parameters(name, "gradient", {dw, db}, x, dz);
+  if (x.rows() == 0) {
+    for (std::int64_t m = 0; m < dw.rows(); ++m) std::fill_n(dw.row(m), dw.cols(), 0.0F);
+    std::fill(db.begin(), db.end(), 0.0F);
+    return;
+  }
+  if (dz.cols() == 0) return;
+  static const Kernel kernel("dense_weight_gradient");
+  kernel(execution, in_matrix(x), in_matrix(dz), out_matrix(dw), out(db));
+}
+
+void dense_weight_sgd(const Execution& execution, ConstTensorView x, ConstTensorView dz,
+                      const DenseParameters& parameters, const SgdStep& step) {
+  constexpr std::string_view name = "dense_weight_sgd";
+  expect_gradient_operands(name, x, dz);
+  expect_parameters(name, "parameter", parameters, x, dz);
+  if (dz.size() == 0) return;
+  static const Kernel kernel("dense_weight_sgd");
+  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, inout_matrix(parameters.weight),
+         inout(parameters.bias));
+}
+
+void dense_weight_momentum(const Execution& execution, ConstTensorView x, ConstTensorView dz,
+                           const DenseParameters& parameters, const DenseParameters& velocity,
+                           const MomentumStep& step) {
+  constexpr std::string_view name = "dense_weight_momentum";
+  expect_gradient_operands(name, x, dz);
+  expect_parameters(name, "parameter", parameters, x, dz);
+  expect_parameters(name, "velocity", velocity, x, dz);
+  if (dz.size() == 0) return;
+  static const Kernel kernel("dense_weight_momentum");
+  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.momentum,
+         inout_matrix(parameters.weight), inout_matrix(velocity.weight), inout(parameters.bias), inout(velocity.bias));
+}
+
+void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTensorView dz,
+                       const DenseParameters& parameters, const DenseParameters& mean, const DenseParameters& square,
+                       const AdamStep& step) {
+  constexpr std::string_view name = "dense_weight_adam";
+  expect_gradient_operands(name, x, dz);
+  expect_parameters(name, "parameter", parameters, x, dz);
+  expect_parameters(name, "first-moment", mean, x, dz);
+  expect_parameters(name, "second-moment", square, x, dz);
+  if (step.step < 1) fail(name, fmt::format("expected a step number from 1 on, found {}", step.step));
+  if (dz.size() == 0) return;
+  const auto correction = [&](float beta) {
+    return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step.step)));
+  };
+  static const Kernel kernel("dense_weight_adam");
+  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.beta1, step.beta2,
+         step.epsilon, correction(step.beta1), correction(step.beta2), inout_matrix(parameters.weight),
+         inout_matrix(mean.weight), inout_matrix(square.weight), inout(parameters.bias), inout(mean.bias),
+         inout(square.bias));
+}
+
+void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
+                   const Activation& activation, std::span<const std::int32_t> labels, std::span<const float> shift,
+                   std::int64_t classes, std::span<double> sum, std::span<double> sum_squares) {
+  constexpr std::string_view name = "dense_moments";
+  const std::int64_t units = w.rows();
+  expect_matrix(name, "x", x, x.rows(), w.cols());
+  expect_matrix(name, "w", w, units, w.cols());
+  expect_size(name, "bias", bias, units);
+  expect_size(name, "shift", shift, units);
+  expect_size(name, "labels", labels, x.rows());
+  if (classes < 1) fail(name, fmt::format("expected at least one class, found {}", classes));
+  expect_size(name, "sum", sum, units * classes);
+  expect_size(name, "sum_squares", sum_squares, units * classes);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < 0 || labels[i] >= classes) {
+      fail(name, fmt::format("expected labels in 0..{}, found {} at sample {}", classes - 1, labels[i], i));
+    }
+  }
+  if (x.rows() == 0 || units == 0) return;
+
+  static const ActivationKernels kernels{Kernel("dense_moments"), Kernel("dense_moments_tanh"),
+                                         Kernel("dense_moments_sigmoid")};
+  // The kernel keeps one float32 sum per group: enough groups a call to share the packing of W, few enough that their
+  // sums stay small. How many makes no difference to the result.
+  constexpr std::int64_t most_groups = 32, group_sum_bytes = 16 << 20;
+  const std::int64_t groups = std::clamp<std::int64_t>(group_sum_bytes / (8 * units * classes), 1, most_groups);
+  const std::int64_t rows_per_call = groups * moment_group_rows;
+  const auto totals = [&](std::span<double> values) {
+    return Buffer(Buffer::Use::inout, values.data(), {units, classes}, {1, units});
+  };
+  for (std::int64_t first = 0; first < x.rows(); first += rows_per_call) {
+    const std::int64_t count = std::min(rows_per_call, x.rows() - first);
+    kernels.of(activation)(execution, in_matrix(x.rows(first, count)), in_matrix(w), in(bias),
+                           in(labels.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count))),
+                           in(shift), slope_of(activation), totals(sum), totals(sum_squares));
+  }
+}
+
+}  // namespace kindling::kernels

@@ -1,0 +1,217 @@
+#include "kernels/dispatch.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <thread>
+
+#include "HalideRuntimeCuda.h"
+#include "HalideRuntimeOpenCL.h"
+#include "kernels/cpu_features.h"
+#include "kernels/halide_hooks.h"
+#include "kernels/kernel_table.h"
+
+namespace kindling::kernels {
+namespace {
+
+const halide_device_interface_t* device_interface(std::string_view feature) {
+  if (feature == "opencl") return halide_opencl_device_interface();
+  if (feature == "cuda") return halide_cuda_device_interface();
+  return nullptr;
+}
+
+// A device is there when it gives memory; the runtime opens the driver at run time, so its absence is an error code.
+bool probe_device(const halide_device_interface_t* device, std::string& reason) {
+  CallState state;
+  float probe[16] = {};
+  Buffer buffer(Buffer::Use::in, static_cast<float*>(probe), {16}, {1});
+  if (halide_device_malloc(&state, buffer.raw(), device) != 0) {
+    reason = state.error.empty() ? "the device gave no memory" : state.error;
+    return false;
+  }
+  halide_device_free(&state, buffer.raw());
+  return true;
+}
+
+Target probe(const TargetRow& row, int index) {
+  Target target{std::string(row.name), std::string(row.halide_target), row.gpu, true, "", index};
+  std::string_view rest = row.requires_features;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find(' '), rest.size());
+    const std::string_view feature = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    std::string why;
+    const auto* device = device_interface(feature);
+    const bool there = device != nullptr ? probe_device(device, why) : cpu_has(feature);
+    if (!there) {
+      target.runnable = false;
+      target.reason = device != nullptr ? fmt::format("no {} device: {}", feature, why)
+                                        : fmt::format("this processor has no {}", feature);
+      return target;
+    }
+  }
+  target.reason = row.gpu ? "a device answered" : fmt::format("this processor has {}", row.requires_features);
+  return target;
+}
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// Copies results to the host and gives device memory back, whatever the kernel's fate was.
+int settle(CallState& state, Buffer& buffer, bool succeeded) {
+  halide_buffer_t* raw = buffer.raw();
+  int status = 0;
+  if (succeeded && raw->device_dirty()) status = halide_copy_to_host(&state, raw);
+  if (raw->device != 0) halide_device_free(&state, raw);
+  return status;
+}
+
+}  // namespace
+
+const std::vector<Target>& targets() {
+  static const std::vector<Target> all = [] {
+    install_halide_hooks();
+    std::vector<Target> found;
+    for (const TargetRow& row : target_rows()) found.push_back(probe(row, static_cast<int>(found.size())));
+    return found;
+  }();
+  return all;
+}
+
+const Target& require_target(std::string_view name) {
+  std::string known;
+  for (const Target& target : targets()) {
+    if (target.name == name) {
+      if (!target.runnable) {
+        throw Error(ErrorCode::usage, fmt::format("target '{}' cannot run here: {}", name, target.reason));
+      }
+      return target;
+    }
+    known += (known.empty() ? "" : ", ") + target.name;
+  }
+  throw Error(ErrorCode::usage, fmt::format("unknown target '{}': compiled are {}", name, known));
+}
+
+const Target& default_target(std::string* why) {
+  if (const char* name = std::getenv("KINDLING_TARGET"); name != nullptr && *name != '\0') {
+    if (why != nullptr) *why = "KINDLING_TARGET names it";
+    return require_target(name);
+  }
+  const Target* best = nullptr;
+  for (const Target& target : targets()) {
+    if (target.runnable && !target.gpu) best = &target;
+  }
+  if (best == nullptr) {
+    throw Error(ErrorCode::usage,
+                "no compiled target runs on this processor; name a device target with KINDLING_TARGET");
+  }
+  if (why != nullptr) *why = "the last CPU row that this processor can run";
+  return *best;
+}
+
+std::vector<std::string> kernel_names() {
+  std::vector<std::string> names;
+  for (const KernelRow& row : kernel_rows()) names.emplace_back(row.name);
+  return names;
+}
+
+Execution execution(const Context& context) {
+  static const int cores = available_cores();
+  if (context.threads < 0) {
+    throw Error(ErrorCode::usage, fmt::format("threads: expected 0 or more, found {}", context.threads));
+  }
+  return {context.target.empty() ? &default_target() : &require_target(context.target),
+          context.threads == 0 ? cores : context.threads};
+}
+
+Buffer::Buffer(Use use, void* data, halide_type_t type, std::size_t element_size,
+               std::initializer_list<std::int64_t> extents, std::initializer_list<std::int64_t> strides)
+    : use_(use) {
+  // A null host pointer would turn the call into a bounds query; an empty buffer is never read.
+  alignas(64) static float nothing[16] = {};
+  bool empty = false;
+  std::size_t i = 0;
+  std::int64_t last = 0;
+  for (const std::int64_t extent : extents) {
+    const std::int64_t stride = strides.begin()[i];
+    if (extent < 0 || extent > std::numeric_limits<std::int32_t>::max() || stride < 0 ||
+        stride > std::numeric_limits<std::int32_t>::max()) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("a kernel buffer's extents and strides lie in 0..2^31-1, found extent {} "
+                              "and stride {} in dimension {}",
+                              extent, stride, i));
+    }
+    empty = empty || extent == 0;
+    if (extent > 0) last += (extent - 1) * stride;
+    dims_[i] = halide_dimension_t(0, static_cast<std::int32_t>(extent), static_cast<std::int32_t>(stride));
+    ++i;
+  }
+  if (!empty && (last + 1) * static_cast<std::int64_t>(element_size) > std::numeric_limits<std::int32_t>::max()) {
+    throw Error(ErrorCode::usage,
+                fmt::format("a kernel buffer spans less than 2^31 bytes, found {}; use smaller batches",
+                            (last + 1) * static_cast<std::int64_t>(element_size)));
+  }
+  buffer_.host = static_cast<std::uint8_t*>(data != nullptr ? data : static_cast<void*>(nothing));
+  buffer_.type = type;
+  buffer_.dimensions = static_cast<std::int32_t>(i);
+  buffer_.dim = dims_.data();
+  if (use != Use::out) buffer_.set_host_dirty();
+}
+
+Kernel::Kernel(std::string_view name) {
+  for (const KernelRow& row : kernel_rows()) {
+    if (row.name == name) {
+      row_ = &row;
+      return;
+    }
+  }
+  throw Error(ErrorCode::kernel, fmt::format("no kernel '{}' was compiled into this program", name));
+}
+
+void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
+  const auto& row = *static_cast<const KernelRow*>(row_);
+  if (execution.target == nullptr)
+    throw Error(ErrorCode::usage, fmt::format("kernel {}: no target was chosen", row.name));
+  const KernelVariant& variant = row.variants[execution.target->index];
+  const halide_filter_metadata_t& metadata = *variant.metadata();
+  const auto fail = [&](std::string_view what) {
+    throw Error(ErrorCode::kernel, fmt::format("kernel {} on {}: {}", row.name, execution.target->name, what));
+  };
+  // The first argument is the user context.
+  if (metadata.num_arguments != static_cast<int>(slots.size()) + 1) {
+    fail(fmt::format("expected {} arguments, found {}", metadata.num_arguments - 1, slots.size()));
+  }
+  CallState state;
+  state.threads = execution.threads;
+  void* user_context = &state;
+  std::array<void*, 32> arguments{};
+  if (slots.size() + 1 > arguments.size()) fail("too many arguments");
+  arguments[0] = static_cast<void*>(&user_context);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const halide_filter_argument_t& expected = metadata.arguments[i + 1];
+    const bool scalar = expected.kind == halide_argument_kind_input_scalar;
+    if (scalar != (slots[i].buffer == nullptr) || (scalar && !(expected.type == slots[i].type)) ||
+        (!scalar && expected.dimensions != slots[i].buffer->raw()->dimensions)) {
+      fail(fmt::format("argument {} ('{}') has the wrong kind, type or rank", i, expected.name));
+    }
+    arguments[i + 1] = slots[i].pointer;
+  }
+  int status = variant.call(arguments.data());
+  if (execution.target->gpu) {
+    const bool succeeded = status == 0;
+    for (const Slot& slot : slots) {
+      if (slot.buffer == nullptr) continue;
+      const int settled = settle(state, *slot.buffer, succeeded && slot.buffer->use() != Buffer::Use::in);
+      if (status == 0) status = settled;
+    }
+  }
+  if (status != 0) fail(state.error.empty() ? fmt::format("status {}", status) : state.error);
+}
+
+}  // namespace kindling::kernels

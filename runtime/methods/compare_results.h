@@ -1,0 +1,50 @@
+// The results file of a comparison: JSON lines, one finished run each.
+#pragma once
+
+#include <kindling/compare.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kindling {
+
+/// What decides a run's result besides model, method and seed. Runs with equal `data` fingerprint and `train` may be
+/// taken for each other.
+struct RunSettings {
+  nlohmann::json data;   // name, sizes, fingerprint of the contents
+  nlohmann::json train;  // options that matter for the chosen optimiser
+};
+RunSettings run_settings(const Dataset& data, const TrainOptions& options);
+
+class ResultsFile {
+ public:
+  /// Opens or creates the file and reads its runs. Throws Error{file} and Error{bad_input}.
+  ResultsFile(std::string path, RunSettings settings);
+  ResultsFile(const ResultsFile&) = delete;
+  ResultsFile& operator=(const ResultsFile&) = delete;
+  ~ResultsFile();
+
+  /// The finished run of that name under these settings, if the file holds it.
+  [[nodiscard]] std::optional<CompareRun> find(const std::string& model, const std::string& method,
+                                               std::uint64_t seed) const;
+  /// Appends one line and flushes it to the disk; on failure the file is as before. Not for concurrent use.
+  void append(const CompareRun& run);
+  /// What was found amiss while reading.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  void read();
+  void read_line(std::string_view line, std::size_t number);
+  [[noreturn]] void fail(const std::string& what, int error) const;
+
+  std::string path_;
+  RunSettings settings_;
+  int descriptor_ = -1;
+  bool regular_ = false;
+  std::vector<CompareRun> runs_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace kindling

@@ -1,0 +1,181 @@
+#include <fmt/format.h>
+#include <kindling/ibci.h>
+#include <kindling/random.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "methods/class_moments.h"
+#include "methods/draw.h"
+#include "methods/ibci_scores.h"
+#include "methods/ibci_select.h"
+
+namespace kindling {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void check_options(const Model& model, const Dataset& data, const IbciOptions& options) {
+  check_fits(model, data.train.features, data.classes);
+  if (options.k < 1) throw Error(ErrorCode::usage, fmt::format("ibci: k: expected 1 or more, found {}", options.k));
+  if (options.samples < 0)
+    throw Error(ErrorCode::usage, fmt::format("ibci: samples: expected 0 or more, found {}", options.samples));
+  if (!(options.cache_mb >= 0))
+    throw Error(ErrorCode::usage, fmt::format("ibci: cache_mb: expected 0 or more, found {}", options.cache_mb));
+  for (std::size_t i = 0; i < model.layers().size(); ++i) (void)options.alpha.at(i, model.layers().size());
+  if (options.batch < 0 || options.batch % kernels::moment_group_rows != 0) {
+    throw Error(ErrorCode::usage, fmt::format("ibci: batch: expected a multiple of {}, found {}",
+                                              kernels::moment_group_rows, options.batch));
+  }
+}
+
+std::int64_t candidate_count(const Layer& layer, const IbciOptions& options) {
+  const std::int64_t wanted = options.k * layer.fan_out();
+  if (options.variant == IbciVariant::paper) return wanted;
+  const std::int64_t most = options.max_program_candidates;
+  if (layer.fan_out() > most) {
+    throw Error(ErrorCode::usage,
+                fmt::format("ibci: {}: the published program draws at most {} candidates, the layer has "
+                            "{} neurons; raise max_program_candidates",
+                            layer.name, most, layer.fan_out()));
+  }
+  return std::min(wanted, most);
+}
+
+Activation scored_activation(const Layer& layer, bool last, ScoreOn score_on) {
+  const bool post = score_on == ScoreOn::post_activation || (score_on == ScoreOn::automatic && !last);
+  return post ? layer.activation : Activation{ActivationKind::identity};
+}
+
+double mean_over(const std::vector<std::int64_t>& rows, const auto& values) {
+  double sum = 0;
+  for (const std::int64_t row : rows) sum += values[static_cast<std::size_t>(row)];
+  return rows.empty() ? 0 : sum / static_cast<double>(rows.size());
+}
+
+void describe_choice(const IbciChoice& choice, const IbciScores& scores, IbciLayerReport& report) {
+  std::vector<bool> taken(scores.score.size());
+  for (const std::int64_t j : choice.selected) taken[static_cast<std::size_t>(j)] = true;
+  std::vector<std::int64_t> refused;
+  for (std::size_t j = 0; j < taken.size(); ++j) {
+    if (!taken[j]) refused.push_back(static_cast<std::int64_t>(j));
+  }
+  report.rounds = choice.rounds;
+  report.selected = choice.selected;
+  report.residual_ratio = choice.residual_ratio;
+  for (const std::int64_t j : choice.selected)
+    report.selected_score.push_back(scores.score[static_cast<std::size_t>(j)]);
+  report.mean_score_chosen = mean_over(choice.selected, scores.score);
+  report.mean_score_refused = mean_over(refused, scores.score);
+  report.input_criterion_chosen = mean_over(choice.selected, scores.input);
+  report.input_criterion_refused = mean_over(refused, scores.input);
+  report.target_criterion_chosen = mean_over(choice.selected, scores.target);
+  report.target_criterion_refused = mean_over(refused, scores.target);
+}
+
+// One layer's campaign: candidates, scores, choice; the layer's weights and biases are those of the chosen.
+IbciLayerReport initialize_layer(const kernels::Execution& exec, Model& model, std::size_t index, const Dataset& data,
+                                 const IbciOptions& options, LayerInputs& inputs, const Context& context) {
+  Layer& layer = model.layers()[index];
+  const bool last = index + 1 == model.layers().size();
+  IbciLayerReport report{.layer = layer.name, .alpha = options.alpha.at(index, model.layers().size())};
+  report.candidates = candidate_count(layer, options);
+  report.chosen = layer.fan_out();
+  report.law_stddev = options.variant == IbciVariant::program
+                          ? std::sqrt(2.0 / static_cast<double>(report.candidates))
+                          : law_stddev(options.law, layer.fan_in(), layer.fan_out(), layer.activation);
+
+  auto start = Clock::now();
+  const auto unit = static_cast<std::uint32_t>(index);
+  Tensor candidates({report.candidates, layer.fan_in()});
+  draw_weights(options.law, report.law_stddev, {context.seed, Purpose::candidates, unit, 0}, layer.activation,
+               candidates, context);
+  Tensor bias({report.candidates});
+  draw_biases(options.law, {context.seed, Purpose::biases, unit, 0}, layer.fan_in(), bias.flat(), context);
+  const LayerScatter scatter =
+      layer_scatter(exec, model, index, candidates, bias.flat(), scored_activation(layer, last, options.score_on),
+                    data.classes, inputs, context);
+  report.seconds_moments = seconds_since(start);
+
+  start = Clock::now();
+  const IbciScores scores = ibci_scores(scatter, options, report.alpha, layer.name);
+  const IbciChoice choice = ibci_select(exec, candidates, scores, scatter, data.classes, layer.fan_out(), options);
+  for (std::size_t i = 0; i < choice.selected.size(); ++i) {
+    std::copy_n(candidates.view().row(choice.selected[i]), layer.fan_in(),
+                layer.weight.view().row(static_cast<std::int64_t>(i)));
+    layer.bias.data()[i] = bias.data()[choice.selected[i]];
+  }
+  report.weight_stddev = root_mean_square(layer.weight.flat());
+  describe_choice(choice, scores, report);
+  report.seconds_selection = seconds_since(start);
+  return report;
+}
+
+}  // namespace
+
+double AlphaSchedule::at(std::size_t index, std::size_t layers) const {
+  for (const double v : values) {
+    if (!(v >= 0 && v <= 1))
+      throw Error(ErrorCode::usage, fmt::format("ibci: alpha: expected numbers in [0, 1], found {}", v));
+  }
+  if (values.size() == 1) return values.front();
+  if (values.size() == layers) return values[index];
+  if (values.size() == 2) {
+    const double t = layers > 1 ? static_cast<double>(index) / static_cast<double>(layers - 1) : 0;
+    return values[0] + (values[1] - values[0]) * t;
+  }
+  throw Error(ErrorCode::usage,
+              fmt::format("ibci: alpha: expected 1 value, 2 (first and last layer) or {} (one per layer), found {}",
+                          layers, values.size()));
+}
+
+IbciReport initialize_ibci(Model& model, const Dataset& data, const IbciOptions& options, const Context& context) {
+  check_options(model, data, options);
+  const auto start = Clock::now();
+  const kernels::Execution exec = kernels::execution(context);
+  const std::int64_t batch = options.batch > 0 ? options.batch : moment_batch_rows;
+  LayerInputs inputs(data, sample_subset(data, options.samples, context), batch, options.cache_mb * 1e6);
+  IbciReport report;
+  const std::size_t layers = model.layers().size();
+  for (std::size_t i = 0; i < layers; ++i) {
+    context.report({"ibci", static_cast<std::int64_t>(i), static_cast<std::int64_t>(layers), model.layers()[i].name});
+    IbciLayerReport entry = initialize_layer(exec, model, i, data, options, inputs, context);
+    if (i + 1 < layers) {
+      const auto propagate = Clock::now();
+      entry.cached = inputs.freeze(exec, model, i, context);
+      entry.seconds_propagation = seconds_since(propagate);
+    }
+    report.layers.push_back(std::move(entry));
+  }
+  context.report({"ibci", static_cast<std::int64_t>(layers), static_cast<std::int64_t>(layers), "done"});
+  report.seconds = seconds_since(start);
+  return report;
+}
+
+IbciReport initialize_ibci_control(Model& model, const Dataset& data, const IbciOptions& options,
+                                   const Context& context) {
+  const auto start = Clock::now();
+  IbciReport report = initialize_ibci(model, data, options, context);
+  for (std::size_t i = 0; i < model.layers().size(); ++i) {
+    Layer& layer = model.layers()[i];
+    IbciLayerReport& entry = report.layers[i];
+    draw_weights(options.law, entry.law_stddev, {context.seed, Purpose::weights, static_cast<std::uint32_t>(i), 0},
+                 layer.activation, layer.weight, context);
+    const double drawn = root_mean_square(layer.weight.flat());
+    const auto factor = static_cast<float>(drawn > 0 ? entry.weight_stddev / drawn : 1);
+    for (float& w : layer.weight.flat()) w *= factor;
+    draw_biases(options.law, {context.seed, Purpose::biases, static_cast<std::uint32_t>(i), 1}, layer.fan_in(),
+                layer.bias.flat(), context);
+    entry = {.layer = entry.layer,
+             .candidates = entry.candidates,
+             .chosen = entry.chosen,
+             .weight_stddev = root_mean_square(layer.weight.flat()),
+             .law_stddev = entry.law_stddev};
+  }
+  report.seconds = seconds_since(start);
+  return report;
+}
+
+}  // namespace kindling

@@ -1,0 +1,60 @@
+#include "methods/method_options.h"
+
+namespace kindling {
+
+BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option) {
+  BaselineOptions options;
+  options.law = fallback;
+  if (!law_option.empty()) {
+    options.law = reader.choice<Law>(
+        law_option, fallback,
+        {{"xavier", Law::xavier}, {"he", Law::he}, {"lecun", Law::lecun}, {"orthogonal", Law::orthogonal}});
+  }
+  options.distribution = reader.choice<Distribution>(
+      "distribution", Distribution::normal, {{"normal", Distribution::normal}, {"uniform", Distribution::uniform}});
+  options.fan = reader.choice<FanMode>(
+      "fan", FanMode::fan_in, {{"in", FanMode::fan_in}, {"out", FanMode::fan_out}, {"average", FanMode::average}});
+  options.gain = reader.number("gain", 0);
+  options.bias =
+      reader.choice<BiasRule>("bias", BiasRule::zero, {{"zero", BiasRule::zero}, {"uniform", BiasRule::uniform}});
+  return options;
+}
+
+LsuvOptions read_lsuv(OptionReader& reader) {
+  LsuvOptions options;
+  options.base = read_baseline(reader, Law::orthogonal, "base");
+  options.target_variance = reader.number("variance", options.target_variance);
+  options.tolerance = reader.number("tolerance", options.tolerance);
+  options.max_iterations = static_cast<int>(reader.integer("iterations", options.max_iterations));
+  options.samples = reader.integer("samples", options.samples);
+  options.last_layer = reader.flag("last_layer", options.last_layer);
+  return options;
+}
+
+IbciRequest read_ibci(OptionReader& reader) {
+  IbciRequest request;
+  IbciOptions& o = request.options;
+  o.variant = reader.choice<IbciVariant>("variant", o.variant,
+                                         {{"paper", IbciVariant::paper}, {"program", IbciVariant::program}});
+  o.law = read_baseline(reader, o.variant == IbciVariant::program ? Law::he : Law::xavier, "law");
+  o.k = static_cast<int>(reader.integer("k", o.k));
+  request.search = reader.text("alpha", "") == "search";
+  if (!request.search) o.alpha.values = reader.numbers("alpha", o.alpha.values);
+  request.search_options.draws = static_cast<int>(reader.integer("draws", request.search_options.draws));
+  request.search_options.epochs = static_cast<int>(reader.integer("search_epochs", request.search_options.epochs));
+  request.search_options.learning_rate = reader.number("search_lr", request.search_options.learning_rate);
+  o.criteria = reader.choice<IbciCriteria>(
+      "criteria", o.criteria,
+      {{"both", IbciCriteria::both}, {"input", IbciCriteria::input}, {"target", IbciCriteria::target}});
+  o.score_on = reader.choice<ScoreOn>(
+      "score_on", o.score_on,
+      {{"auto", ScoreOn::automatic}, {"pre", ScoreOn::pre_activation}, {"post", ScoreOn::post_activation}});
+  o.use_scores = reader.flag("scores", o.use_scores);
+  o.use_campaign = reader.flag("campaign", o.use_campaign);
+  o.samples = reader.integer("samples", o.samples);
+  o.cache_mb = reader.number("cache_mb", o.cache_mb);
+  o.max_program_candidates = static_cast<int>(reader.integer("max_candidates", o.max_program_candidates));
+  return request;
+}
+
+}  // namespace kindling

@@ -1,0 +1,23 @@
+// From the text options of a MethodSpec to the option structs of the methods.
+#pragma once
+
+#include <kindling/ibci.h>
+#include <kindling/initialize.h>
+#include <kindling/methods.h>
+
+#include "methods/option_reader.h"
+
+namespace kindling {
+
+struct IbciRequest {
+  IbciOptions options;
+  bool search = false;  ///< alpha=search
+  AlphaSearchOptions search_options;
+};
+
+/// `law_option` names the option that holds the law ("law", "base"), empty where the method's name is the law.
+BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option);
+LsuvOptions read_lsuv(OptionReader& reader);
+IbciRequest read_ibci(OptionReader& reader);
+
+}  // namespace kindling

@@ -1,0 +1,189 @@
+#include <fmt/format.h>
+#include <kindling/methods.h>
+
+#include "methods/method_options.h"
+#include "methods/report_json.h"
+
+namespace kindling {
+namespace {
+
+using Options = std::vector<std::pair<std::string, std::string>>;
+
+Options joined(Options first, const Options& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+const Options law_options = {{"distribution", "normal | uniform (normal)"},
+                             {"fan", "in | out | average, for he (in)"},
+                             {"gain", "factor on the law; 0: by the activation for he and orthogonal, else 1 (0)"},
+                             {"bias", "zero | uniform, PyTorch's +-1/sqrt(fan_in) (zero)"}};
+const Options ibci_options =
+    joined({{"law", "xavier | he | lecun | orthogonal: where candidates come from (xavier; program: he)"},
+            {"k", "candidates per neuron (5)"},
+            {"alpha",
+             "weight of the input criterion: one number, first/last, one per layer joined by '/', or search (0.9/0.1)"},
+            {"draws", "alpha=search: random draws (20)"},
+            {"search_epochs", "alpha=search: epochs of each trial training (2)"},
+            {"search_lr", "alpha=search: learning rate of the trial trainings, SGD (0.1)"},
+            {"criteria", "both | input | target (both)"},
+            {"score_on", "auto | pre | post activation; auto: post for hidden layers, logits for the last (auto)"},
+            {"scores", "true | false: without scores only directions count (true)"},
+            {"campaign", "true | false: without the campaign only scores count (true)"},
+            {"variant", "paper | program, the authors' published program (paper)"},
+            {"max_candidates", "variant=program: most candidates of a layer (1000)"},
+            {"samples", "random subset of the training samples; 0: all (0)"},
+            {"cache_mb", "memory for a frozen layer's outputs, MB (150)"}},
+           law_options);
+
+enum class Kind { baseline, lsuv, ibci, ibci_control };
+struct Entry {
+  MethodInfo info;
+  Kind kind;
+  Law law;
+};
+
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> all = {
+      {{"xavier", "Glorot & Bengio 2010: variance 2 / (fan_in + fan_out)", false, law_options},
+       Kind::baseline,
+       Law::xavier},
+      {{"he", "He et al. 2015: variance gain^2 / fan", false, law_options}, Kind::baseline, Law::he},
+      {{"lecun", "LeCun et al. 1998: variance 1 / fan_in", false, law_options}, Kind::baseline, Law::lecun},
+      {{"orthogonal", "Saxe et al. 2014: orthonormal rows or columns times gain", false, law_options},
+       Kind::baseline,
+       Law::orthogonal},
+      {{"lsuv", "Mishkin & Matas 2016: layer-sequential unit variance on top of a base law", true,
+        joined({{"base", "xavier | he | lecun | orthogonal (orthogonal)"},
+                {"variance", "wanted variance of each layer's pre-activations (1)"},
+                {"tolerance", "accepted distance from it (0.02)"},
+                {"iterations", "most rescalings of a layer (10)"},
+                {"samples", "random training samples for the variance; 0: all (2000)"},
+                {"last_layer", "true | false: rescale the output layer too (true)"}},
+               law_options)},
+       Kind::lsuv,
+       Law::orthogonal},
+      {{"ibci", "Mao et al. 2021: information-bottleneck guided neuron campaign", true, ibci_options},
+       Kind::ibci,
+       Law::xavier},
+      {{"ibci-control", "ibci's law, scale and biases without its selection", true, ibci_options},
+       Kind::ibci_control,
+       Law::xavier}};
+  return all;
+}
+
+const Entry& entry(std::string_view name) {
+  std::string known;
+  for (const Entry& e : entries()) {
+    if (e.info.name == name) return e;
+    known += (known.empty() ? "" : ", ") + e.info.name;
+  }
+  throw Error(ErrorCode::usage, fmt::format("unknown method '{}': known are {}", name, known));
+}
+
+// Reads all options of a method and throws for what does not parse or is not known.
+void validate(const Entry& e, const MethodSpec& spec) {
+  OptionReader reader(spec.name, spec.options);
+  switch (e.kind) {
+    case Kind::baseline: (void)read_baseline(reader, e.law, ""); break;
+    case Kind::lsuv: (void)read_lsuv(reader); break;
+    case Kind::ibci:
+    case Kind::ibci_control: (void)read_ibci(reader); break;
+  }
+  reader.finish();
+}
+
+nlohmann::json run_ibci(Model& model, IbciRequest request, const Dataset& data, const Context& context) {
+  nlohmann::json search;
+  if (request.search) {
+    const AlphaSearchReport found = search_alpha(model, data, request.options, request.search_options, context);
+    request.options.alpha.values = found.alphas[found.best];
+    search = to_json(found);
+  }
+  nlohmann::json report = to_json(initialize_ibci(model, data, request.options, context));
+  if (request.search) report["alpha_search"] = search;
+  return report;
+}
+
+}  // namespace
+
+MethodSpec MethodSpec::parse(std::string_view text) {
+  MethodSpec spec;
+  const std::size_t colon = text.find(':');
+  spec.name = text.substr(0, colon);
+  const Entry& e = entry(spec.name);
+  std::string_view rest = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  while (colon != std::string_view::npos) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view pair = rest.substr(0, comma);
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string_view::npos || equals == 0) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("method '{}': expected options as name=value joined by ',', found '{}'", text, pair));
+    }
+    if (!spec.options.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("method '{}': option '{}' is given twice", text, pair.substr(0, equals)));
+    }
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  validate(e, spec);
+  return spec;
+}
+
+std::string MethodSpec::text() const {
+  std::string result = name;
+  char separator = ':';
+  for (const auto& [option, value] : options) {
+    result += fmt::format("{}{}={}", separator, option, value);
+    separator = ',';
+  }
+  return result;
+}
+
+const std::vector<MethodInfo>& method_catalogue() {
+  static const std::vector<MethodInfo> all = [] {
+    std::vector<MethodInfo> infos;
+    for (const Entry& e : entries()) infos.push_back(e.info);
+    return infos;
+  }();
+  return all;
+}
+
+const MethodInfo& method_info(std::string_view name) { return entry(name).info; }
+
+MethodSpec control_of(const MethodSpec& spec) {
+  if (spec.name != "ibci") return {};
+  MethodSpec control{"ibci-control", spec.options};
+  // The scale hardly depends on alpha, and a control that trains to find it would no longer be one.
+  const auto alpha = control.options.find("alpha");
+  if (alpha != control.options.end() && alpha->second == "search") control.options.erase(alpha);
+  for (const char* option : {"draws", "search_epochs", "search_lr"}) control.options.erase(option);
+  return control;
+}
+
+std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data, const Context& context) {
+  const Entry& e = entry(spec.name);
+  validate(e, spec);
+  if (e.info.needs_data && data == nullptr) {
+    throw Error(ErrorCode::usage, fmt::format("method {} looks at data: name a data set (--data)", spec.name));
+  }
+  OptionReader reader(spec.name, spec.options);
+  nlohmann::json report;
+  switch (e.kind) {
+    case Kind::baseline: report = to_json(initialize_baseline(model, read_baseline(reader, e.law, ""), context)); break;
+    case Kind::lsuv: report = to_json(initialize_lsuv(model, *data, read_lsuv(reader), context)); break;
+    case Kind::ibci: report = run_ibci(model, read_ibci(reader), *data, context); break;
+    case Kind::ibci_control: {
+      const IbciRequest request = read_ibci(reader);
+      if (request.search) throw Error(ErrorCode::usage, "method ibci-control: alpha=search is for ibci; give numbers");
+      report = to_json(initialize_ibci_control(model, *data, request.options, context));
+      break;
+    }
+  }
+  report["method"] = spec.text();
+  return report.dump();
+}
+
+}  // namespace kindling

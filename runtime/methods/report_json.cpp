@@ -1,0 +1,80 @@
+#include "methods/report_json.h"
+
+namespace kindling {
+
+using nlohmann::json;
+
+namespace {
+
+// A layer that was left alone has its name and the reason, nothing else.
+json skipped_layer(const std::string& layer, const std::string& why) { return {{"layer", layer}, {"skipped", why}}; }
+
+}  // namespace
+
+json to_json(const BaselineReport& report) {
+  json layers = json::array();
+  for (const LayerReport& l : report.layers) {
+    if (!l.skipped.empty()) {
+      layers.push_back(skipped_layer(l.layer, l.skipped));
+      continue;
+    }
+    layers.push_back({{"layer", l.layer}, {"weight_stddev", l.weight_stddev}, {"law_stddev", l.weight_target}});
+  }
+  return {{"seconds", report.seconds}, {"layers", layers}};
+}
+
+json to_json(const LsuvReport& report) {
+  json layers = json::array();
+  for (const LsuvLayerReport& l : report.layers) {
+    if (!l.skipped.empty()) {
+      layers.push_back(skipped_layer(l.layer, l.skipped));
+      continue;
+    }
+    layers.push_back({{"layer", l.layer},
+                      {"variance_before", l.variance_before},
+                      {"variance_after", l.variance_after},
+                      {"iterations", l.iterations},
+                      {"converged", l.converged}});
+  }
+  return {{"seconds", report.seconds}, {"layers", layers}};
+}
+
+json to_json(const IbciReport& report) {
+  json layers = json::array();
+  for (const IbciLayerReport& l : report.layers) {
+    if (!l.skipped.empty()) {
+      layers.push_back(skipped_layer(l.layer, l.skipped));
+      continue;
+    }
+    json entry = {{"layer", l.layer},
+                  {"candidates", l.candidates},
+                  {"chosen", l.chosen},
+                  {"weight_stddev", l.weight_stddev},
+                  {"law_stddev", l.law_stddev}};
+    // A control selects nothing and reports no selection.
+    if (!l.selected.empty()) {
+      entry.update(
+          {{"alpha", l.alpha},
+           {"rounds", l.rounds},
+           {"selected", l.selected},
+           {"selected_score", l.selected_score},
+           {"residual_ratio", l.residual_ratio},
+           {"mean_score", {{"chosen", l.mean_score_chosen}, {"refused", l.mean_score_refused}}},
+           {"input_criterion", {{"chosen", l.input_criterion_chosen}, {"refused", l.input_criterion_refused}}},
+           {"target_criterion", {{"chosen", l.target_criterion_chosen}, {"refused", l.target_criterion_refused}}},
+           {"outputs_cached", l.cached},
+           {"seconds",
+            {{"moments", l.seconds_moments},
+             {"selection", l.seconds_selection},
+             {"propagation", l.seconds_propagation}}}});
+    }
+    layers.push_back(std::move(entry));
+  }
+  return {{"seconds", report.seconds}, {"layers", layers}};
+}
+
+json to_json(const AlphaSearchReport& report) {
+  return {{"alphas", report.alphas}, {"validation_errors", report.validation_errors}, {"best", report.best}};
+}
+
+}  // namespace kindling

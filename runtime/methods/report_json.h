@@ -1,0 +1,16 @@
+// Reports of the methods as JSON.
+#pragma once
+
+#include <kindling/ibci.h>
+#include <kindling/initialize.h>
+
+#include <nlohmann/json.hpp>
+
+namespace kindling {
+
+nlohmann::json to_json(const BaselineReport& report);
+nlohmann::json to_json(const LsuvReport& report);
+nlohmann::json to_json(const IbciReport& report);
+nlohmann::json to_json(const AlphaSearchReport& report);
+
+}  // namespace kindling

@@ -1,0 +1,56 @@
+// Command-line options that several verbs share.
+#pragma once
+
+#include <kindling/context.h>
+#include <kindling/dataset.h>
+#include <kindling/train.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <stop_token>
+#include <string>
+
+namespace kindling::tools {
+
+/// Options of every verb.
+struct GlobalOptions {
+  std::uint64_t seed = 0;
+  int threads = 0;
+  std::string target;
+  bool json = false;
+  bool quiet = false;
+  std::stop_token stop;  ///< set by main, not by an option
+
+  /// A context without progress.
+  [[nodiscard]] Context context() const;
+};
+void add_global_options(CLI::App& verb, GlobalOptions& options);
+
+struct DataArguments {
+  std::string spec;
+  std::string validation;
+  std::string standardise = "global";
+  std::uint64_t split_seed = 0;
+  DatasetOptions options;
+};
+void add_data_options(CLI::App& verb, DataArguments& data, const std::string& needed_by);
+/// Throws as load_dataset does, and Error{usage} when no data set was named.
+Dataset load(const DataArguments& data, const Context& context);
+
+struct TrainArguments {
+  std::string optimizer = "sgd";
+  TrainOptions options;
+};
+void add_train_options(CLI::App& verb, TrainArguments& train);
+/// Throws Error{usage} for an unknown optimiser and for options that it does not have.
+TrainOptions train_options(const CLI::App& verb, const TrainArguments& train);
+
+/// Throws before hours of work are done for a file that cannot be written; nothing is left behind. Weights are written
+/// as `.safetensors` or `.npz`, any other name is Error{usage}.
+void check_weights_path(const std::string& path);
+void check_writable(const std::string& path);
+
+/// Writes text to standard output; Error{file} when that fails.
+void print_out(const std::string& text);
+
+}  // namespace kindling::tools

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace kindling::tools {
+
+/// A method's report (see kindling::initialize) as a table with a row a layer; lists per neuron are left to the JSON.
+std::string report_text(const nlohmann::json& report);
+
+}  // namespace kindling::tools
