@@ -32,11 +32,20 @@ class DenseForward : public Generator<DenseForward> {
       product_ = Contraction("forward", facts, gpu, operands);
     } else {
       // Packing the weights pays from a few samples on; below that each output is a dot product along k, whose fixed
-      // cost, the sum over the lanes, needs a large fan-in.
-      const Expr few = operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
-      few_ = DotProducts("few", facts, operands, few);
-      few_.store(result_, epilogue);
-      product_ = Contraction("forward", facts, gpu, operands, {.block_depth = false, .enabled = !few});
+      // cost, the sum over the lanes, needs a large fan-in. So is what does not fill a vector of outputs.
+      const int v = facts.vector_width;
+      const Expr few_rows = operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
+      // A few columns of which some fill a vector are two passes over X, which pays while X is in L2.
+      const Expr few_cols = !few_rows && operands.cols < 2 * v && operands.depth >= facts.dot_depth &&
+                            operands.rows * operands.depth > facts.row_block_bytes / 4;
+      const Expr edge = !few_rows && !few_cols && operands.depth >= v;
+      const DotProducts::Shape square{facts.tile_rows, facts.tile_vectors};
+      dots_ = {DotProducts("few_rows", facts, {1, facts.dot_columns}, operands, 0, few_rows),
+               DotProducts("few_cols", facts, square, operands, 0, few_cols),
+               DotProducts("edge", facts, square, operands, operands.cols / v * v, edge)};
+      for (DotProducts& d : dots_) d.store(result_, epilogue);
+      product_ = Contraction("forward", facts, gpu, operands,
+                             {.enabled = !few_rows && !few_cols, .edge = !edge});
     }
     product_.store(result_, epilogue);
     y = result_;
@@ -60,14 +69,14 @@ class DenseForward : public Generator<DenseForward> {
  private:
   // Measured against OpenBLAS and oneDNN sgemm plus a pass for bias and activation, and this core's multiply-add peak.
   void schedule_cpu() {
-    few_.schedule_cpu();
+    for (DotProducts& d : dots_) d.schedule_cpu();
     product_.schedule_cpu();
   }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
   void schedule_gpu() { product_.schedule_gpu(); }
 
-  DotProducts few_;
+  std::vector<DotProducts> dots_;
   Contraction product_;
   Func result_{"result"};
 };

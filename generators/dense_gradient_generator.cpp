@@ -127,8 +127,10 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     x.dim(1).set_min(0);
     dz.dim(0).set_min(0);
     dz.dim(1).set_bounds(0, x.dim(1).extent());
-    // The optimiser's state has the same extents as the value; Halide checks that by itself.
-    weight_result_.output_buffers()[0].dim(0).set_bounds(0, fan_in).dim(1).set_bounds(0, fan_out);
+    // The optimiser's state has the same extents as the value; Halide checks that by itself. The minimum along the rows
+    // stays unknown to the compiler: Halide 21 takes vector reads of an output for reads of its own, aligned memory
+    // wherever it can prove the index aligned, and faults.
+    weight_result_.output_buffers()[0].dim(0).set_extent(fan_in).dim(1).set_bounds(0, fan_out);
     bias_result_.output_buffers()[0].dim(0).set_bounds(0, fan_out);
     if (get_target().has_gpu_feature()) {
       schedule_gpu();
@@ -172,9 +174,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     const HardwareFacts facts = hardware_facts(get_target());
     const Var unit("unit");
     const int v = facts.vector_width;
-    // In place the stage stays scalar: Halide 21 takes vector reads of an output for reads of its own, aligned memory
-    // wherever it can prove the index aligned (here, not in the weights, whose rows are any distance apart), and
-    // faults.
+    // In place the biases' stage stays scalar, since its loop starts at the minimum (see schedule()).
     if (update == WeightUpdate::store) bias_stage().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.update().reorder(unit, block_).vectorize(unit, v, TailStrategy::GuardWithIf);

@@ -1,6 +1,7 @@
 // Activations as epilogues of a contraction, and their derivatives as functions of the activation's output.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <string>
 
@@ -49,10 +50,13 @@ inline Halide::Expr tanh_own(Halide::Expr z) {
   return select(abs(z) < 0.56F, z + z * s * q, select(z < 0.0F, -far, far));
 }
 
-/// z > 0 ? z : slope z. Written so that NaN stays NaN and a ReLU (slope 0) maps -inf to 0 instead of to 0 * inf.
+/// z > 0 ? z : slope z. A ReLU (slope 0) maps -inf to 0 and not to 0 * inf: its negative arguments are lifted to 0
+/// first, by a bound that is below everything for other slopes. NaN stays NaN: the comparison is strict because it would
+/// become a maximum otherwise, which gives the bound for NaN.
 inline Halide::Expr piecewise_linear(Halide::Expr z, Halide::Expr slope) {
   using namespace Halide;
-  return select(z > 0.0F, z, select(slope == 0.0F && z <= 0.0F, 0.0F, slope * z));
+  const Expr bound = select(slope == 0.0F, 0.0F, -std::numeric_limits<float>::infinity());
+  return select(z > 0.0F, z, slope * select(strict_float(z < bound), bound, z));
 }
 
 inline Halide::Expr activate(ActivationForm form, Halide::Expr z, Halide::Expr slope) {

@@ -31,6 +31,7 @@ class Contraction {
   struct Options {
     bool block_depth = false;   ///< block sums of many more than facts.depth_block terms: for sums over samples
     Halide::Expr enabled = {};  ///< if given: where false at run time, another store covers the result (not on a GPU)
+    Halide::Expr edge = {};     ///< likewise for the columns beyond the last whole vector
   };
 
   Contraction() = default;
@@ -43,25 +44,31 @@ class Contraction {
     if (gpu) {
       Tile::Operands direct = operands;
       direct.layout = Layout::depth_contiguous;  // nothing is packed: each thread reads what it needs, clamped
-      add(name, {facts.gpu_thread_tile_y, facts.gpu_thread_tile_x, 1}, direct, 0, operands.cols, false);
+      const int width = facts.gpu_thread_tile_x;
+      add(name, {facts.gpu_thread_tile_y, width, 1}, direct, 0, (operands.cols + width - 1) / width, Cover::some);
       return;
     }
-    const int v = facts.vector_width;
-    const Expr vectors = (operands.cols + v - 1) / v;
-    const Expr main_cols = min(operands.cols, vectors / facts.tile_vectors * facts.tile_vectors * v);
+    const int v = facts.vector_width, wide = facts.tile_vectors;
+    const Expr vectors = operands.cols / v;
     for (const bool blocked : {false, true}) {
       if (blocked && !options.block_depth) break;
       Expr here = cast<bool>(true);
       if (options.block_depth) here = (operands.depth > 2 * facts.depth_block) == cast<bool>(blocked);
       if (options.enabled.defined()) here = here && options.enabled;
-      const std::string label = name + (blocked ? "_deep" : "");
-      // Blocked, one tile shape covers all columns: a second one would pack A again.
-      add(label, {facts.tile_rows, facts.tile_vectors, v}, operands, 0,
-          select(here, blocked ? operands.cols : main_cols, 0), blocked);
-      for (int n = 1; n < facts.tile_vectors && !blocked; ++n) {
-        const Expr size = select(here && vectors % facts.tile_vectors == n, operands.cols - main_cols, 0);
-        add(label + "_narrow" + std::to_string(n), {facts.tile_rows, n, v}, operands, main_cols, size, blocked);
+      const auto panels = [&](const Expr& count) { return select(here, count, 0); };
+      if (blocked) {
+        // One tile shape covers all columns: a second one would pack A again.
+        add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0, panels((operands.cols + wide * v - 1) / (wide * v)), Cover::deep);
+        continue;
       }
+      add(name, {facts.tile_rows, wide, v}, operands, 0, panels(vectors / wide), Cover::all);
+      for (int n = 1; n < wide; ++n) {
+        add(name + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, operands, vectors / wide * (wide * v),
+            panels(cast<int>(vectors % wide == n)), Cover::all);
+      }
+      Expr edge = operands.cols % v != 0;
+      if (options.edge.defined()) edge = edge && options.edge;
+      add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, panels(cast<int>(edge)), Cover::some);
     }
   }
 
@@ -71,8 +78,9 @@ class Contraction {
     target_ = f;
     for (Region& r : regions_) {
       r.update = f.num_update_definitions();
-      const Halide::Expr col = r.first_col + r.domain.x, row = r.domain.y;
-      f(col, row) = epilogue(r.tile(r.domain.x, row), col, row);
+      const Halide::Expr col = r.first_col + r.domain.x;
+      const Halide::Expr row = r.domain.y;
+      f(col, row) = epilogue(r.tile(r.domain.x, r.domain.y), col, row);
     }
   }
 
@@ -81,21 +89,21 @@ class Contraction {
   void schedule_cpu() {
     using namespace Halide;
     for (Region& r : regions_) {
-      RVar col("col"), col_in("col_in"), cols("cols"), row("row"), row_in("row_in"), rows("rows"), task("task");
+      RVar col("col"), col_in("col_in"), cols("cols"), row("row"), row_in("row_in"), rows("rows");
       const Tile::Shape& shape = r.tile.shape();
       target_.update(r.update)
           .split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
           .split(r.domain.y, row, row_in, shape.rows, TailStrategy::GuardWithIf)
           .split(col, cols, col, r.blocked ? facts_.column_block_panels : 1, TailStrategy::GuardWithIf)
-          .split(row, rows, row, facts_.row_block_tiles, TailStrategy::GuardWithIf)
+          .split(row, rows, row, row_block(r), TailStrategy::GuardWithIf)
           .reorder(col_in, row_in, row, col, cols, rows)
           .vectorize(col_in, shape.vector_width)
           .unroll(col_in)
           .unroll(row_in)
-          .fuse(cols, rows, task)
-          .parallel(task);
+          .parallel(cols)
+          .parallel(rows);
       if (r.blocked) {
-        r.tile.compute_in_blocks_at(LoopLevel(target_, task), facts_.depth_block);
+        r.tile.compute_in_blocks_at(LoopLevel(target_, cols), facts_.depth_block);
       } else {
         r.tile.compute_at(LoopLevel(target_, row));
       }
@@ -126,11 +134,22 @@ class Contraction {
   std::vector<Region>& regions() { return regions_; }
 
  private:
+  // Whether the last panel of a region holds columns beyond the end; a deep region is also summed in blocks.
+  enum class Cover { all, some, deep };
+
   void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, Halide::Expr first_col,
-           Halide::Expr cols, bool blocked) {
-    o.copy_a = blocked;
-    regions_.push_back(
-        {Tile(name, shape, o, first_col), Halide::RDom(0, cols, 0, o.rows, "at_" + name), first_col, cols, blocked});
+           Halide::Expr panels, Cover cover) {
+    using namespace Halide;
+    o.copy_a = cover == Cover::deep;
+    const Expr width = panels * shape.cols();
+    const Expr cols = cover == Cover::all ? width : min(width, o.cols - first_col);
+    const RDom domain(0, cols, 0, o.rows, "at_" + name);
+    regions_.push_back({Tile(name, shape, o, first_col), domain, first_col, cols, cover == Cover::deep});
+  }
+
+  [[nodiscard]] Halide::Expr row_block(const Region& r) const {
+    const Halide::Expr tile_bytes = max(r.tile.depth(), 1) * (4 * r.tile.shape().rows);
+    return clamp(facts_.row_block_bytes / tile_bytes, 1, facts_.row_block_tiles);
   }
 
   HardwareFacts facts_;

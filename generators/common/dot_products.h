@@ -1,5 +1,6 @@
-// The same sums as the tile's, for a handful of rows: sum_k A(k, row) * B(k, col) with both operands contiguous along
-// k, as dot products along k. Nothing is packed, which would cost more than the few rows that use it.
+// The same sums as the tile's as dot products along k, sum_k A(k, row) * B(k, col), for operands that are contiguous
+// along k. Nothing is packed, and no lane is spent on columns that do not exist: for few rows, where packing would cost
+// more than they save, and for few columns, which would fill a fraction of a vector.
 #pragma once
 
 #include "contraction.h"
@@ -8,50 +9,90 @@ namespace kindling {
 
 class DotProducts {
  public:
+  struct Shape {
+    int rows = 1, cols = 8;  ///< sums that run side by side, each a vector of partial sums
+  };
+
   DotProducts() = default;
-  /// Covers all columns and rows where `enabled` holds at run time, and nothing otherwise.
-  DotProducts(const std::string& name, const HardwareFacts& facts, const Tile::Operands& operands, Halide::Expr enabled)
+  /// Covers all rows, and the columns from `first_col` on, where `enabled` holds at run time, and nothing otherwise. It
+  /// must not hold for a depth of less than one vector.
+  DotProducts(const std::string& name, const HardwareFacts& facts, const Shape& shape, const Tile::Operands& operands,
+              const Halide::Expr& first_col, const Halide::Expr& enabled)
       : facts_(facts),
-        sum_("sum_" + name),
-        k_(0, operands.depth, "k_" + name),
-        domain_(0, Halide::select(enabled, operands.cols, 0), 0, operands.rows, "at_" + name) {
+        shape_(shape),
+        first_col_(first_col),
+        term_(0, facts.vector_width, 0, operands.depth / facts.vector_width, "k_" + name),
+        domain_(0, Halide::select(enabled, operands.cols - first_col, 0), 0, operands.rows, "at_" + name) {
     using namespace Halide;
-    sum_(col_, row_) = 0.0F;
-    sum_(col_, row_) += operands.a(k_, row_) * operands.b(k_, min(likely(col_), operands.cols - 1));
+    const Expr col = min(first_col + col_, operands.cols - 1), row = min(row_, operands.rows - 1);
+    const auto product = [&](const Expr& k) { return operands.a(k, row) * operands.b(k, col); };
+    const int v = facts.vector_width;
+    // The terms beyond the last whole vector come first, as the end of a vector that overlaps it: masked stores are slow.
+    const Expr last = unsafe_promise_clamped(operands.depth - v + lane_, 0, operands.depth - 1);
+    Func lanes("lanes_" + name);
+    lanes(lane_, col_, row_) = select(lane_ >= v - operands.depth % v, product(last), 0.0F);
+    lanes(term_.x, col_, row_) += product(term_.y * v + term_.x);
+    sums_.push_back(lanes);
+    // The lanes are added up by halves.
+    for (int n = v / 2; n > 0; n /= 2) {
+      Func half("half" + std::to_string(n) + "_" + name);
+      half(lane_, col_, row_) = sums_.back()(lane_, col_, row_) + sums_.back()(lane_ + n, col_, row_);
+      sums_.push_back(half);
+    }
   }
 
   void store(Halide::Func f, const Contraction::Epilogue& epilogue) {
     target_ = f;
     update_ = f.num_update_definitions();
-    f(domain_.x, domain_.y) = epilogue(sum_(domain_.x, domain_.y), domain_.x, domain_.y);
+    const Halide::Expr col = first_col_ + domain_.x;
+    f(col, domain_.y) = epilogue(sums_.back()(0, domain_.x, domain_.y), col, domain_.y);
   }
 
-  /// One partial sum per lane and column; the lanes are added up at the end, in order.
+  /// Several rows: they stay in L1 while all columns pass. One row: a block of columns does while all rows pass.
   void schedule_cpu() {
     using namespace Halide;
-    const RVar block("block"), col("col"), outer("outer"), inner("inner");
-    const Var lane("lane");
-    const int v = facts_.vector_width, cols = facts_.dot_columns;
-    target_.update(update_)
-        .split(domain_.x, block, col, cols, TailStrategy::GuardWithIf)
-        .reorder(col, domain_.y, block)
-        .vectorize(col)
-        .parallel(block);
-    sum_.update().split(k_, outer, inner, v, TailStrategy::GuardWithIf);
-    Func partial = sum_.update().rfactor(inner, lane);
-    sum_.compute_at(target_, domain_.y).store_in(MemoryType::Stack).bound_extent(col_, cols).unroll(col_);
-    sum_.update().reorder(col_, inner).unroll(col_);
-    partial.compute_at(target_, domain_.y).store_in(MemoryType::Stack).bound_extent(col_, cols).bound_extent(lane, v);
-    partial.reorder_storage(lane, col_, row_);
-    partial.reorder(lane, col_).vectorize(lane, v).unroll(col_);
-    partial.update().reorder(lane, col_, outer).vectorize(lane, v, TailStrategy::GuardWithIf).unroll(col_);
+    const RVar group("group"), col("col"), tile("tile"), row("row"), task("task");
+    const bool by_rows = shape_.rows > 1;
+    Stage store = target_.update(update_);
+    store.split(domain_.x, group, col, shape_.cols, TailStrategy::GuardWithIf)
+        .split(domain_.y, tile, row, shape_.rows, TailStrategy::GuardWithIf);
+    if (by_rows) {
+      store.split(tile, task, tile, facts_.row_block_tiles, TailStrategy::GuardWithIf)
+          .reorder(col, row, group, tile, task)
+          .parallel(task);
+    } else {
+      store.reorder(col, row, tile, group).parallel(group);
+    }
+    store.vectorize(col).unroll(row);
+    // Guards around a whole sum cost little, and copies of the loops much code.
+    store.never_partition(group, tile);
+    if (by_rows) store.never_partition(task);
+    const LoopLevel level(target_, by_rows ? group : tile);
+    int width = facts_.vector_width;
+    for (Func& f : sums_) {
+      f.compute_at(level).store_in(MemoryType::Stack).bound_extent(col_, shape_.cols).bound_extent(row_, shape_.rows);
+      f.bound_extent(lane_, width).vectorize(lane_);
+      // The halves of several columns share a register.
+      if (width < facts_.vector_width) f.vectorize(col_).unroll(row_);
+      else f.unroll(col_).unroll(row_);
+      width /= 2;
+    }
+    sums_.front()
+        .update()
+        .reorder(term_.x, col_, row_, term_.y)
+        .vectorize(term_.x)
+        .unroll(col_)
+        .unroll(row_);
   }
 
  private:
   HardwareFacts facts_;
-  Halide::Func sum_, target_;
-  Halide::RDom k_, domain_;
-  Halide::Var col_{"col"}, row_{"row"};
+  Shape shape_;
+  Halide::Expr first_col_;
+  std::vector<Halide::Func> sums_;
+  Halide::Func target_;
+  Halide::RDom term_, domain_;
+  Halide::Var lane_{"lane"}, col_{"col"}, row_{"row"};
   int update_ = 0;
 };
 

@@ -70,10 +70,11 @@ class Tile {
   }
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] Halide::Expr depth() const { return k_.x.extent(); }
 
   /// The sum, for the epilogue. `col` is counted from `first_col`.
   Halide::Expr operator()(Halide::Expr col, Halide::Expr row) {
-    return sum_(col % shape_.cols(), row % shape_.rows, col / shape_.cols(), row / shape_.rows);
+    return sum_(col % shape_.cols(), row % shape_.rows, col / shape_.cols(), max(row / shape_.rows, 0));
   }
 
   /// CPU: accumulates in registers inside loop `level` of the consumer, whose inner loops are one tile. B is packed
@@ -158,7 +159,7 @@ class Tile {
   }
 
   void schedule_registers(Halide::Func f) {
-    f.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).bound_extent(panel_, 1);
+    f.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).bound_extent(panel_, 1).bound_extent(row_tile_, 1);
     f.reorder(col_in_, row_in_).vectorize(col_in_, shape_.vector_width).unroll(col_in_).unroll(row_in_);
   }
   void schedule_registers(Halide::Stage s, const Halide::RVar& k) {
