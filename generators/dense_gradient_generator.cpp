@@ -98,17 +98,23 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     product_ = Contraction("weight_gradient", hardware_facts(get_target()), get_target().has_gpu_feature(),
                            {batch, dz.dim(0).extent(), x.dim(0).extent(), [&](Expr n, Expr m) { return dz(m, n); },
                             [&](Expr n, Expr k) { return x(k, n); }, Layout::column_contiguous},
-                           {.block_depth = true});
+                           {.over_samples = true});
     weight_result_(feature, unit) = nothing();
     product_.store(weight_result_,
                    [&](Expr gradient, Expr k, Expr m) { return step(weight_result_(k, m), gradient, true); });
 
     // Blocks of samples first, then the blocks' sums, both in a fixed order: the error grows with 128 + N / 128, not N.
-    sample_ = RDom(0, samples_per_block, "sample");
     block_ = RDom(0, (batch + samples_per_block - 1) / samples_per_block, "block");
-    const Expr n = block_index_ * samples_per_block + sample_;
     block_sum_(unit, block_index_) = 0.0F;
-    block_sum_(unit, block_index_) += select(n < batch, dz(unit, min(n, batch - 1)), 0.0F);
+    // Whole vectors of units, then single ones: a masked store for each sample would cost more than all else.
+    const Expr units = dz.dim(0).extent(), vectors = units / vector_width() * vector_width();
+    whole_ = RDom(0, samples_per_block, 0, vectors, "whole");
+    single_ = RDom(0, samples_per_block, vectors, units - vectors, "single");
+    for (RDom* r : {&whole_, &single_}) {
+      const Expr n = block_index_ * samples_per_block + r->x;
+      r->where(n < batch);
+      block_sum_(r->y, block_index_) += dz(r->y, unsafe_promise_clamped(n, 0, batch - 1));
+    }
     bias_sum_(unit) = 0.0F;
     bias_sum_(unit) += block_sum_(unit, block_);
     if (update == WeightUpdate::store) {
@@ -147,6 +153,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     return Tuple(std::vector<Expr>(arrays, undef<float>()));
   }
 
+  int vector_width() { return hardware_facts(get_target()).vector_width; }
   Stage bias_stage() { return update == WeightUpdate::store ? Stage(bias_result_) : bias_result_.update(); }
 
   [[nodiscard]] Expr scalar(const char* name) { return *scalars_.at(name); }
@@ -179,11 +186,15 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     bias_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.update().reorder(unit, block_).vectorize(unit, v, TailStrategy::GuardWithIf);
     block_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
-    // Sample by sample, so that memory is read in long runs; the block's sums stay in L1.
-    block_sum_.update()
-        .reorder(unit, sample_, block_index_)
-        .vectorize(unit, v, TailStrategy::GuardWithIf)
+    const RVar vector("vector"), lane("lane"), group("group");
+    block_sum_.update(0)
+        .split(whole_.y, vector, lane, v)
+        .split(vector, group, vector, facts.elementwise_unroll, TailStrategy::GuardWithIf)
+        .reorder(lane, vector, whole_.x, group, block_index_)
+        .vectorize(lane)
+        .unroll(vector)
         .parallel(block_index_);
+    block_sum_.update(1).reorder(single_.x, single_.y, block_index_);
   }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
@@ -200,7 +211,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   Output<Func>* weights_ = nullptr;
   Output<Func>* biases_ = nullptr;
   Contraction product_;
-  RDom sample_, block_;
+  RDom whole_, single_, block_;
   Var block_index_{"block_index"};
   Func weight_result_{"weight_result"}, bias_result_{"bias_result"}, bias_sum_{"bias_sum"}, block_sum_{"block_sum"};
 };

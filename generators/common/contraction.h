@@ -19,17 +19,25 @@ class Contraction {
   /// What to store at (col, row), given the sum.
   using Epilogue = std::function<Halide::Tuple(Halide::Expr sum, Halide::Expr col, Halide::Expr row)>;
 
+  /// In what order the tiles of a region are visited, and what for.
+  enum class Walk {
+    panels,         ///< all rows pass by one packed panel of B
+    in_place,       ///< the same, the panel read where it lies: for too few rows to pay for packing it
+    rows,           ///< some panels pass by one tile of A, A and B packed: for many strided rows of A, which miss L1
+    depth_in_blocks ///< the terms are added up block by block, A and B packed: for long sums
+  };
+
   /// A range of columns and the tile that covers it.
   struct Region {
     Tile tile;
     Halide::RDom domain;  ///< x: columns from first_col, y: rows
     Halide::Expr first_col, cols;
-    bool blocked = false;
+    Walk walk = Walk::panels;
     int update = 0;
   };
 
   struct Options {
-    bool block_depth = false;   ///< block sums of many more than facts.depth_block terms: for sums over samples
+    bool over_samples = false;  ///< long sums are added up in blocks, and short ones over few rows read B in place
     Halide::Expr enabled = {};  ///< if given: where false at run time, another store covers the result (not on a GPU)
     Halide::Expr edge = {};     ///< likewise for the columns beyond the last whole vector
   };
@@ -45,31 +53,37 @@ class Contraction {
       Tile::Operands direct = operands;
       direct.layout = Layout::depth_contiguous;  // nothing is packed: each thread reads what it needs, clamped
       const int width = facts.gpu_thread_tile_x;
-      add(name, {facts.gpu_thread_tile_y, width, 1}, direct, 0, (operands.cols + width - 1) / width, Cover::some);
+      add(name, {facts.gpu_thread_tile_y, width, 1}, direct, 0, (operands.cols + width - 1) / width, Walk::panels,
+          true);
       return;
     }
     const int v = facts.vector_width, wide = facts.tile_vectors;
     const Expr vectors = operands.cols / v;
-    for (const bool blocked : {false, true}) {
-      if (blocked && !options.block_depth) break;
-      Expr here = cast<bool>(true);
-      if (options.block_depth) here = (operands.depth > 2 * facts.depth_block) == cast<bool>(blocked);
-      if (options.enabled.defined()) here = here && options.enabled;
-      const auto panels = [&](const Expr& count) { return select(here, count, 0); };
-      if (blocked) {
-        // One tile shape covers all columns: a second one would pack A again.
-        add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0, panels((operands.cols + wide * v - 1) / (wide * v)), Cover::deep);
-        continue;
-      }
-      add(name, {facts.tile_rows, wide, v}, operands, 0, panels(vectors / wide), Cover::all);
+    const Expr enabled = options.enabled.defined() ? options.enabled : cast<bool>(true);
+    const auto whole = [&](const std::string& label, const Expr& here, Walk walk) {
+      add(label, {facts.tile_rows, wide, v}, operands, 0, select(here, vectors / wide, 0), walk);
       for (int n = 1; n < wide; ++n) {
-        add(name + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, operands, vectors / wide * (wide * v),
-            panels(cast<int>(vectors % wide == n)), Cover::all);
+        add(label + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, operands, vectors / wide * (wide * v),
+            cast<int>(here && vectors % wide == n), walk);
       }
-      Expr edge = operands.cols % v != 0;
-      if (options.edge.defined()) edge = edge && options.edge;
-      add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, panels(cast<int>(edge)), Cover::some);
+    };
+    const auto edge = [&](const Expr& here) {
+      const Expr left = here && operands.cols % v != 0;
+      add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, cast<int>(left), Walk::panels, true);
+    };
+    if (!options.over_samples) {
+      whole(name, enabled, Walk::panels);
+      edge(options.edge.defined() ? enabled && options.edge : enabled);
+      return;
     }
+    const Expr deep = enabled && operands.depth > 2 * facts.depth_block, shallow = enabled && !deep;
+    const Expr few = operands.rows <= facts.in_place_rows;
+    whole(name + "_few", shallow && few, Walk::in_place);
+    whole(name, shallow && !few, Walk::rows);
+    edge(shallow);
+    // One tile shape covers all columns: a second one would pack A again.
+    add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
+        select(deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true);
   }
 
   /// Adds the updates f(col, row) = epilogue(sum, col, row) that cover all columns and rows. `f` needs a pure
@@ -91,21 +105,22 @@ class Contraction {
     for (Region& r : regions_) {
       RVar col("col"), col_in("col_in"), cols("cols"), row("row"), row_in("row_in"), rows("rows");
       const Tile::Shape& shape = r.tile.shape();
-      target_.update(r.update)
-          .split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
+      const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place;
+      Stage store = target_.update(r.update);
+      store.split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
           .split(r.domain.y, row, row_in, shape.rows, TailStrategy::GuardWithIf)
-          .split(col, cols, col, r.blocked ? facts_.column_block_panels : 1, TailStrategy::GuardWithIf)
-          .split(row, rows, row, row_block(r), TailStrategy::GuardWithIf)
-          .reorder(col_in, row_in, row, col, cols, rows)
-          .vectorize(col_in, shape.vector_width)
-          .unroll(col_in)
-          .unroll(row_in)
-          .parallel(cols)
-          .parallel(rows);
-      if (r.blocked) {
+          .split(col, cols, col, one_panel ? 1 : facts_.column_block_panels, TailStrategy::GuardWithIf)
+          .split(row, rows, row, row_block(r), TailStrategy::GuardWithIf);
+      if (r.walk == Walk::rows) {
+        store.reorder(col_in, row_in, col, row, cols, rows);
+      } else {
+        store.reorder(col_in, row_in, row, col, cols, rows);
+      }
+      store.vectorize(col_in, shape.vector_width).unroll(col_in).unroll(row_in).parallel(cols).parallel(rows);
+      if (r.walk == Walk::depth_in_blocks) {
         r.tile.compute_in_blocks_at(LoopLevel(target_, cols), facts_.depth_block);
       } else {
-        r.tile.compute_at(LoopLevel(target_, row));
+        r.tile.compute_at(LoopLevel(target_, r.walk == Walk::rows ? col : row));
       }
     }
   }
@@ -134,22 +149,23 @@ class Contraction {
   std::vector<Region>& regions() { return regions_; }
 
  private:
-  // Whether the last panel of a region holds columns beyond the end; a deep region is also summed in blocks.
-  enum class Cover { all, some, deep };
-
-  void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, Halide::Expr first_col,
-           Halide::Expr panels, Cover cover) {
+  // `partial`: the last panel may hold columns beyond the end.
+  void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, const Halide::Expr& first_col,
+           const Halide::Expr& panels, Walk walk, bool partial = false) {
     using namespace Halide;
-    o.copy_a = cover == Cover::deep;
+    o.copy_a = walk == Walk::depth_in_blocks || walk == Walk::rows;
+    if (o.copy_a) o.depth = select(panels > 0, o.depth, 0);  // or A would be copied for nothing
+    if (walk == Walk::in_place) o.layout = Layout::in_place;
     const Expr width = panels * shape.cols();
-    const Expr cols = cover == Cover::all ? width : min(width, o.cols - first_col);
-    const RDom domain(0, cols, 0, o.rows, "at_" + name);
-    regions_.push_back({Tile(name, shape, o, first_col), domain, first_col, cols, cover == Cover::deep});
+    const Expr cols = partial ? min(width, o.cols - first_col) : width;
+    // No rows either where there are no columns: A would be packed for them.
+    const RDom domain(0, cols, 0, select(cols > 0, o.rows, 0), "at_" + name);
+    regions_.push_back({Tile(name, shape, o, first_col), domain, first_col, cols, walk});
   }
 
   [[nodiscard]] Halide::Expr row_block(const Region& r) const {
-    const Halide::Expr tile_bytes = max(r.tile.depth(), 1) * (4 * r.tile.shape().rows);
-    return clamp(facts_.row_block_bytes / tile_bytes, 1, facts_.row_block_tiles);
+    if (r.walk == Walk::rows) return facts_.row_block_tiles / 4;
+    return facts_.row_block_tiles;
   }
 
   HardwareFacts facts_;

@@ -19,6 +19,7 @@ namespace kindling {
 enum class Layout {
   depth_contiguous,   ///< contiguous along k: dense loads along k, transposed by the stores
   column_contiguous,  ///< contiguous along its columns: plain copies of short runs
+  in_place,           ///< contiguous along its columns, which fill whole vectors: read where it lies
 };
 
 class Tile {
@@ -47,6 +48,7 @@ class Tile {
   Tile(const std::string& name, const Shape& shape, const Operands& operands, Halide::Expr first_col = 0)
       : shape_(shape),
         layout_(operands.layout),
+        copies_a_(operands.copy_a),
         k_(0, operands.depth, "k_" + name),
         a_("a_" + name),
         b_("b_" + name),
@@ -58,7 +60,9 @@ class Tile {
       a_(row_in_, depth_, row_tile_) =
           operands.a(depth_, min(likely(row_tile_ * shape.rows + row_in_), operands.rows - 1));
     }
-    if (layout_ == Layout::column_contiguous) {
+    if (layout_ == Layout::in_place) {
+      b_(col_in_, depth_, panel_) = operands.b(depth_, first_col + panel_ * shape.cols() + col_in_);
+    } else if (layout_ == Layout::column_contiguous) {
       define_copy(b_, copy_b_, col_in_, panel_, shape.cols(), first_col, operands.cols, operands.b);
     } else {
       source_(depth_, index_) =
@@ -83,6 +87,8 @@ class Tile {
     sum_.compute_at(level).store_in(Halide::MemoryType::Stack);
     schedule_registers(sum_);
     schedule_registers(sum_.update(), k_);
+    if (copies_a_) schedule_copy_of_a();
+    if (layout_ == Layout::in_place) return;
     b_.compute_root();
     schedule_packing();
   }
@@ -110,10 +116,7 @@ class Tile {
     schedule_registers(partial.update(), inner);
     b_.compute_root();
     schedule_packing();
-    a_.compute_root().bound_extent(row_in_, shape_.rows);
-    const Var chunk("chunk");
-    a_.update().split(depth_, chunk, depth_, depth_block, TailStrategy::GuardWithIf);
-    a_.update().reorder(copy_a_, row_tile_, depth_, chunk).vectorize(copy_a_).parallel(chunk);
+    schedule_copy_of_a();
   }
 
   /// GPU: accumulators in the registers of each thread; `level` is the consumer's innermost thread loop.
@@ -137,6 +140,14 @@ class Tile {
     copy.where(likely(index < end));
     f(in, depth_, run) = undef<float>();
     f(copy, depth_, run) = source(depth_, unsafe_promise_clamped(index, 0, end - 1));
+  }
+
+  void schedule_copy_of_a() {
+    const Halide::Var chunk("chunk");
+    a_.compute_root().bound_extent(row_in_, shape_.rows);
+    // A few terms of all rows at a time: a cache line, which holds parts of several tiles, is read once.
+    a_.update().split(depth_, chunk, depth_, copied_terms, Halide::TailStrategy::GuardWithIf);
+    a_.update().reorder(copy_a_, depth_, row_tile_, chunk).vectorize(copy_a_).parallel(chunk);
   }
 
   void schedule_packing() {
@@ -167,7 +178,10 @@ class Tile {
   }
 
   Shape shape_;
+  static constexpr int copied_terms = 32;  // terms of A that one task copies
+
   Layout layout_;
+  bool copies_a_;
   Halide::RDom k_, copy_a_, copy_b_;
   Halide::Func a_, b_, source_{"source"}, sum_;
   Halide::Var col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, depth_{"depth"},

@@ -16,19 +16,20 @@ namespace {
 
 template <class T>
 void expect_matrix(std::string_view kernel, std::string_view name, const BasicTensorView<T>& view, std::int64_t rows,
-                   std::int64_t cols) {
+                   std::int64_t cols, std::string_view part = "") {
   if (view.rank() < 1 || view.rows() != rows || view.cols() != cols) {
-    fail(kernel, fmt::format("expected {} of {} x {}, found {}", name, rows, cols, shape_string(view.shape())));
+    fail(kernel, fmt::format("expected {}{} of {} x {}, found {}", name, part, rows, cols, shape_string(view.shape())));
   }
   if (view.rows() > 1 && view.row_stride() < cols) {
-    fail(kernel, fmt::format("{}'s rows of {} elements lie only {} apart", name, cols, view.row_stride()));
+    fail(kernel, fmt::format("{}{}'s rows of {} elements lie only {} apart", name, part, cols, view.row_stride()));
   }
 }
 
 template <class T>
-void expect_size(std::string_view kernel, std::string_view name, std::span<T> values, std::int64_t size) {
+void expect_size(std::string_view kernel, std::string_view name, std::span<T> values, std::int64_t size,
+                 std::string_view part = "") {
   if (static_cast<std::int64_t>(values.size()) != size) {
-    fail(kernel, fmt::format("expected {} of {} elements, found {}", name, size, values.size()));
+    fail(kernel, fmt::format("expected {}{} of {} elements, found {}", name, part, size, values.size()));
   }
 }
 
@@ -61,8 +62,8 @@ void expect_gradient_operands(std::string_view kernel, ConstTensorView x, ConstT
 
 void expect_parameters(std::string_view kernel, std::string_view name, const DenseParameters& p, ConstTensorView x,
                        ConstTensorView dz) {
-  expect_matrix(kernel, fmt::format("{} weights", name), p.weight, dz.cols(), x.cols());
-  expect_size(kernel, fmt::format("{} biases", name), p.bias, dz.cols());
+  expect_matrix(kernel, name, p.weight, dz.cols(), x.cols(), " weights");
+  expect_size(kernel, name, p.bias, dz.cols(), " biases");
 }
 
 }  // namespace

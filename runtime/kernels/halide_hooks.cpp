@@ -84,7 +84,11 @@ BlockCache& block_cache() {
   return cache;
 }
 
+// The operand of a part of a kernel that this call does not use. Nothing is read or written there.
+alignas(alignment) std::byte empty_block[alignment];
+
 void* on_malloc(void*, std::size_t bytes) {
+  if (bytes == 0) return empty_block;
   const std::size_t capacity = (bytes + header + padding + alignment - 1) / alignment * alignment;
   Block block = block_cache().take(capacity);
   if (block.base == nullptr) {
@@ -97,7 +101,7 @@ void* on_malloc(void*, std::size_t bytes) {
 }
 
 void on_free(void*, void* pointer) {
-  if (pointer == nullptr) return;
+  if (pointer == nullptr || pointer == empty_block) return;
   void* base = static_cast<std::byte*>(pointer) - header;
   block_cache().give({base, *static_cast<std::size_t*>(base)});
 }
