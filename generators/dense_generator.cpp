@@ -34,7 +34,8 @@ class DenseForward : public Generator<DenseForward> {
       // Packing the weights pays from a few samples on; below that each output is a dot product along k, whose fixed
       // cost, the sum over the lanes, needs a large fan-in. So is what does not fill a vector of outputs.
       const int v = facts.vector_width;
-      const Expr few_rows = operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
+      const Expr few_rows =
+          operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
       // A few columns of which some fill a vector are two passes over X, which pays while X is in L2.
       const Expr few_cols = !few_rows && operands.cols < 2 * v && operands.depth >= facts.dot_depth &&
                             operands.rows * operands.depth > facts.row_block_bytes / 4;
@@ -44,8 +45,7 @@ class DenseForward : public Generator<DenseForward> {
                DotProducts("few_cols", facts, square, operands, 0, few_cols),
                DotProducts("edge", facts, square, operands, operands.cols / v * v, edge)};
       for (DotProducts& d : dots_) d.store(result_, epilogue);
-      product_ = Contraction("forward", facts, gpu, operands,
-                             {.enabled = !few_rows && !few_cols, .edge = !edge});
+      product_ = Contraction("forward", facts, gpu, operands, {.enabled = !few_rows && !few_cols, .edge = !edge});
     }
     product_.store(result_, epilogue);
     y = result_;

@@ -51,8 +51,8 @@ inline Halide::Expr tanh_own(Halide::Expr z) {
 }
 
 /// z > 0 ? z : slope z. A ReLU (slope 0) maps -inf to 0 and not to 0 * inf: its negative arguments are lifted to 0
-/// first, by a bound that is below everything for other slopes. NaN stays NaN: the comparison is strict because it would
-/// become a maximum otherwise, which gives the bound for NaN.
+/// first, by a bound that is below everything for other slopes. NaN stays NaN: the comparison is strict because it
+/// would become a maximum otherwise, which gives the bound for NaN.
 inline Halide::Expr piecewise_linear(Halide::Expr z, Halide::Expr slope) {
   using namespace Halide;
   const Expr bound = select(slope == 0.0F, 0.0F, -std::numeric_limits<float>::infinity());

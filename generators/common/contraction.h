@@ -21,10 +21,10 @@ class Contraction {
 
   /// In what order the tiles of a region are visited, and what for.
   enum class Walk {
-    panels,         ///< all rows pass by one packed panel of B
-    in_place,       ///< the same, the panel read where it lies: for too few rows to pay for packing it
-    rows,           ///< some panels pass by one tile of A, A and B packed: for many strided rows of A, which miss L1
-    depth_in_blocks ///< the terms are added up block by block, A and B packed: for long sums
+    panels,          ///< all rows pass by one packed panel of B
+    in_place,        ///< the same, the panel read where it lies: for too few rows to pay for packing it
+    rows,            ///< some panels pass by one tile of A, A and B packed: for many strided rows of A, which miss L1
+    depth_in_blocks  ///< the terms are added up block by block, A and B packed: for long sums
   };
 
   /// A range of columns and the tile that covers it.
@@ -61,29 +61,32 @@ class Contraction {
     const Expr vectors = operands.cols / v;
     const Expr enabled = options.enabled.defined() ? options.enabled : cast<bool>(true);
     const auto whole = [&](const std::string& label, const Expr& here, Walk walk) {
-      add(label, {facts.tile_rows, wide, v}, operands, 0, select(here, vectors / wide, 0), walk);
+      const bool copy_a = walk == Walk::rows;
+      add(label, {facts.tile_rows, wide, v}, operands, 0, select(here, vectors / wide, 0), walk, false, copy_a);
       for (int n = 1; n < wide; ++n) {
         add(label + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, operands, vectors / wide * (wide * v),
-            cast<int>(here && vectors % wide == n), walk);
+            cast<int>(here && vectors % wide == n), walk, false, copy_a);
       }
     };
     const auto edge = [&](const Expr& here) {
       const Expr left = here && operands.cols % v != 0;
       add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, cast<int>(left), Walk::panels, true);
     };
+    const Expr deep = enabled && operands.depth > (options.over_samples ? 2 : 6) * facts.depth_block;
+    const Expr shallow = enabled && !deep;
+    // One tile shape covers all columns: a second one would pack A again.
+    add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
+        select(deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true,
+        options.over_samples);
     if (!options.over_samples) {
-      whole(name, enabled, Walk::panels);
-      edge(options.edge.defined() ? enabled && options.edge : enabled);
+      whole(name, shallow, Walk::panels);
+      edge(options.edge.defined() ? shallow && options.edge : shallow);
       return;
     }
-    const Expr deep = enabled && operands.depth > 2 * facts.depth_block, shallow = enabled && !deep;
     const Expr few = operands.rows <= facts.in_place_rows;
     whole(name + "_few", shallow && few, Walk::in_place);
     whole(name, shallow && !few, Walk::rows);
     edge(shallow);
-    // One tile shape covers all columns: a second one would pack A again.
-    add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
-        select(deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true);
   }
 
   /// Adds the updates f(col, row) = epilogue(sum, col, row) that cover all columns and rows. `f` needs a pure
@@ -118,7 +121,7 @@ class Contraction {
       }
       store.vectorize(col_in, shape.vector_width).unroll(col_in).unroll(row_in).parallel(cols).parallel(rows);
       if (r.walk == Walk::depth_in_blocks) {
-        r.tile.compute_in_blocks_at(LoopLevel(target_, cols), facts_.depth_block);
+        r.tile.compute_in_blocks(facts_);
       } else {
         r.tile.compute_at(LoopLevel(target_, r.walk == Walk::rows ? col : row));
       }
@@ -151,10 +154,11 @@ class Contraction {
  private:
   // `partial`: the last panel may hold columns beyond the end.
   void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, const Halide::Expr& first_col,
-           const Halide::Expr& panels, Walk walk, bool partial = false) {
+           const Halide::Expr& panels, Walk walk, bool partial = false, bool copy_a = false) {
     using namespace Halide;
-    o.copy_a = walk == Walk::depth_in_blocks || walk == Walk::rows;
-    if (o.copy_a) o.depth = select(panels > 0, o.depth, 0);  // or A would be copied for nothing
+    o.copy_a = copy_a;
+    // Or operands would be copied for nothing.
+    if (copy_a || walk == Walk::depth_in_blocks) o.depth = select(panels > 0, o.depth, 0);
     if (walk == Walk::in_place) o.layout = Layout::in_place;
     const Expr width = panels * shape.cols();
     const Expr cols = partial ? min(width, o.cols - first_col) : width;

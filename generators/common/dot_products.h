@@ -27,7 +27,8 @@ class DotProducts {
     const Expr col = min(first_col + col_, operands.cols - 1), row = min(row_, operands.rows - 1);
     const auto product = [&](const Expr& k) { return operands.a(k, row) * operands.b(k, col); };
     const int v = facts.vector_width;
-    // The terms beyond the last whole vector come first, as the end of a vector that overlaps it: masked stores are slow.
+    // The terms beyond the last whole vector come first, as the end of a vector that overlaps it: masked stores are
+    // slow.
     const Expr last = unsafe_promise_clamped(operands.depth - v + lane_, 0, operands.depth - 1);
     Func lanes("lanes_" + name);
     lanes(lane_, col_, row_) = select(lane_ >= v - operands.depth % v, product(last), 0.0F);
@@ -73,16 +74,13 @@ class DotProducts {
       f.compute_at(level).store_in(MemoryType::Stack).bound_extent(col_, shape_.cols).bound_extent(row_, shape_.rows);
       f.bound_extent(lane_, width).vectorize(lane_);
       // The halves of several columns share a register.
-      if (width < facts_.vector_width) f.vectorize(col_).unroll(row_);
-      else f.unroll(col_).unroll(row_);
+      if (width < facts_.vector_width)
+        f.vectorize(col_).unroll(row_);
+      else
+        f.unroll(col_).unroll(row_);
       width /= 2;
     }
-    sums_.front()
-        .update()
-        .reorder(term_.x, col_, row_, term_.y)
-        .vectorize(term_.x)
-        .unroll(col_)
-        .unroll(row_);
+    sums_.front().update().reorder(term_.x, col_, row_, term_.y).vectorize(term_.x).unroll(col_).unroll(row_);
   }
 
  private:

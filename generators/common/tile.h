@@ -66,7 +66,7 @@ class Tile {
       define_copy(b_, copy_b_, col_in_, panel_, shape.cols(), first_col, operands.cols, operands.b);
     } else {
       source_(depth_, index_) =
-          operands.b(min(likely(depth_), operands.depth - 1), min(likely(index_), operands.cols - 1));
+          operands.b(min(likely(depth_), max(operands.depth - 1, 0)), min(likely(index_), operands.cols - 1));
       b_(col_in_, depth_, panel_) = source_(depth_, first_col + panel_ * shape.cols() + col_in_);
     }
     sum_(col_in_, row_in_, panel_, row_tile_) = 0.0F;
@@ -87,36 +87,59 @@ class Tile {
     sum_.compute_at(level).store_in(Halide::MemoryType::Stack);
     schedule_registers(sum_);
     schedule_registers(sum_.update(), k_);
-    if (copies_a_) schedule_copy_of_a();
+    if (copies_a_) {
+      a_.compute_root();
+      schedule_copy_of_a();
+    }
     if (layout_ == Layout::in_place) return;
     b_.compute_root();
     schedule_packing();
   }
 
-  /// CPU, for long sums: the sums of a block of rows and a block of panels lie in L2 at `level` of the consumer, and
-  /// the terms are added to them block by block. A (copy_a) and B are packed once, before all loops.
-  void compute_in_blocks_at(const Halide::LoopLevel& level, int depth_block) {
+  /// CPU, for long sums: all sums lie in memory, and the terms are added to them block by block, A (copy_a) and B
+  /// packed for one block of terms at a time. A block's panel stays in L1 while the rows of a block of rows, in L2,
+  /// pass by.
+  void compute_in_blocks(const HardwareFacts& facts) {
     using namespace Halide;
     const RVar outer("outer"), inner("inner");
-    const Var block("block");
-    sum_.update().split(k_, outer, inner, depth_block, TailStrategy::GuardWithIf);
+    const Var block("block"), rows("rows"), panels("panels");
+    sum_.update().split(k_, outer, inner, facts.depth_block, TailStrategy::GuardWithIf);
     Func partial = sum_.update().rfactor(outer, block);
-    sum_.compute_at(level).bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows);
-    sum_.reorder(col_in_, row_in_, row_tile_, panel_)
+    // In memory as they are visited, or each tile would wait for its sums.
+    sum_.compute_root()
+        .bound_extent(col_in_, shape_.cols())
+        .bound_extent(row_in_, shape_.rows)
+        .reorder_storage(col_in_, row_in_, row_tile_, panel_)
         .vectorize(col_in_, shape_.vector_width)
         .unroll(col_in_)
-        .unroll(row_in_);
+        .unroll(row_in_)
+        .parallel(panel_);
     sum_.update()
-        .reorder(col_in_, row_in_, panel_, row_tile_, outer)
+        .split(row_tile_, rows, row_tile_, facts.row_block_tiles, TailStrategy::GuardWithIf)
+        .split(panel_, panels, panel_, facts.column_block_panels, TailStrategy::GuardWithIf)
+        .reorder(col_in_, row_in_, row_tile_, panel_, panels, rows, outer)
         .vectorize(col_in_, shape_.vector_width)
         .unroll(col_in_)
-        .unroll(row_in_);
-    partial.compute_at(sum_, panel_).store_in(MemoryType::Stack);
+        .unroll(row_in_)
+        .parallel(panels)
+        .parallel(rows);
+    partial.compute_at(sum_, row_tile_).store_in(MemoryType::Stack);
     schedule_registers(partial);
     schedule_registers(partial.update(), inner);
-    b_.compute_root();
+    b_.compute_at(sum_, outer);
     schedule_packing();
-    schedule_copy_of_a();
+    a_.compute_at(sum_, outer);
+    if (copies_a_) {
+      schedule_copy_of_a();
+    } else {
+      // Rows of A a power of two apart share cache sets; here they lie close together.
+      a_.reorder_storage(depth_, row_in_, row_tile_)
+          .reorder(depth_, row_in_, row_tile_)
+          .bound_extent(row_in_, shape_.rows)
+          .align_storage(depth_, facts.depth_block)
+          .vectorize(depth_, shape_.vector_width, TailStrategy::GuardWithIf)
+          .parallel(row_tile_);
+    }
   }
 
   /// GPU: accumulators in the registers of each thread; `level` is the consumer's innermost thread loop.
@@ -144,7 +167,7 @@ class Tile {
 
   void schedule_copy_of_a() {
     const Halide::Var chunk("chunk");
-    a_.compute_root().bound_extent(row_in_, shape_.rows);
+    a_.bound_extent(row_in_, shape_.rows);
     // A few terms of all rows at a time: a cache line, which holds parts of several tiles, is read once.
     a_.update().split(depth_, chunk, depth_, copied_terms, Halide::TailStrategy::GuardWithIf);
     a_.update().reorder(copy_a_, depth_, row_tile_, chunk).vectorize(copy_a_).parallel(chunk);
@@ -170,7 +193,10 @@ class Tile {
   }
 
   void schedule_registers(Halide::Func f) {
-    f.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).bound_extent(panel_, 1).bound_extent(row_tile_, 1);
+    f.bound_extent(col_in_, shape_.cols())
+        .bound_extent(row_in_, shape_.rows)
+        .bound_extent(panel_, 1)
+        .bound_extent(row_tile_, 1);
     f.reorder(col_in_, row_in_).vectorize(col_in_, shape_.vector_width).unroll(col_in_).unroll(row_in_);
   }
   void schedule_registers(Halide::Stage s, const Halide::RVar& k) {
