@@ -1,8 +1,12 @@
 // Class moments of a dense layer: for every class and unit the sum and the sum of squares of f(X W^T + b) - shift, the
 // activations themselves never stored. Rows are summed in groups of fixed size in float32, the groups in float64 in
 // their order, so that neither threads nor the division of the data into calls changes a bit.
+#include <algorithm>
+#include <functional>
+
 #include "common/activation.h"
 #include "common/contraction.h"
+#include "common/dot_products.h"
 
 namespace kindling {
 namespace {
@@ -25,24 +29,42 @@ class DenseMoments : public Generator<DenseMoments> {
 
   void generate() {
     const Expr batch = x.dim(1).extent();
-    product_ = Contraction("moments", hardware_facts(get_target()), get_target().has_gpu_feature(),
-                           {x.dim(0).extent(), batch, w.dim(1).extent(), [&](Expr k, Expr n) { return x(k, n); },
-                            [&](Expr k, Expr m) { return w(k, m); }});
+    const HardwareFacts facts = hardware_facts(get_target());
+    const bool gpu = get_target().has_gpu_feature();
+    const Tile::Operands operands{x.dim(0).extent(), batch, w.dim(1).extent(), [&](Expr k, Expr n) { return x(k, n); },
+                                  [&](Expr k, Expr m) { return w(k, m); }};
+    // What does not fill a vector of units, as in dense_forward.
+    const Expr dots = operands.depth >= facts.vector_width;
+    product_ = Contraction("moments", facts, gpu, operands, {.edge = gpu ? Expr() : !dots, .in_blocks = false});
+    for (Contraction::Region& region : product_.regions()) {
+      const Tile::Shape& shape = region.tile.shape();
+      parts_.emplace_back(shape.rows, shape.cols(), region.first_col, region.cols, group_rows);
+      parts_.back().sum = [&region](Expr col, Expr row) { return region.tile(col, row); };
+      parts_.back().compute_at = [&region, gpu](const LoopLevel& level) {
+        gpu ? region.tile.compute_at_thread(level) : region.tile.compute_at(level);
+      };
+    }
+    if (!gpu) {
+      const Expr first = operands.cols / facts.vector_width * facts.vector_width;
+      const DotProducts::Shape shape{facts.tile_rows, facts.tile_vectors};
+      edge_ = DotProducts("edge", facts, shape, operands, first, dots);
+      parts_.emplace_back(shape.rows, shape.cols, first, select(dots, operands.cols - first, 0), group_rows);
+      parts_.back().sum = [this](Expr col, Expr row) { return edge_(col, row); };
+      parts_.back().compute_at = [this](const LoopLevel& level) { edge_.compute_at(level); };
+    }
     const Var unit("unit"), klass = klass_;
     moments_(unit, klass) = Tuple(undef<double>(), undef<double>());
     const Expr last_class = moments_.output_buffers()[0].dim(1).extent() - 1;
     const Expr groups = (batch + group_rows - 1) / group_rows;
-    for (Contraction::Region& region : product_.regions()) {
-      Part part(region, group_rows);
-      const int width = region.tile.shape().cols();
+    for (Part& part : parts_) {
       // The activation, 0 for rows beyond the end and, since packed columns beyond the end are 0, of no matter there.
-      const Expr m = min(likely(region.first_col + part.panel * width + part.col), w.dim(1).extent() - 1);
-      const Expr value =
-          activate(activation, region.tile(part.panel * width + part.col, part.row) + bias(m), slope) - shift(m);
+      const Expr col = part.panel * part.width + part.col;
+      const Expr m = min(likely(part.first_col + col), w.dim(1).extent() - 1);
+      const Expr value = activate(activation, part.sum(col, part.row) + bias(m), slope) - shift(m);
       part.value(part.col, part.row, part.panel) = select(likely(part.row < batch), value, 0.0F);
 
       // The last group ends with the last tile that holds a row, so that a small batch costs no whole group.
-      const Expr first_row = part.group * group_rows + part.rows.y * region.tile.shape().rows;
+      const Expr first_row = part.group * group_rows + part.rows.y * part.height;
       part.rows.where(first_row < batch);
       const Expr n = first_row + part.rows.x;
       const Expr c = clamp(label(min(likely(n), batch - 1)), 0, last_class);
@@ -51,13 +73,12 @@ class DenseMoments : public Generator<DenseMoments> {
       const FuncRef old = part.sums(part.col, c, part.panel, part.group);
       part.sums(part.col, c, part.panel, part.group) = Tuple(old[0] + z, old[1] + z * z);
 
-      part.total = RDom(0, region.cols, 0, groups, "total");
-      const Expr at = region.first_col + part.total.x;
-      const FuncRef group_sum = part.sums(part.total.x % width, klass, part.total.x / width, part.total.y);
+      part.total = RDom(0, part.cols, 0, groups, "total");
+      const Expr at = part.first_col + part.total.x;
+      const FuncRef group_sum = part.sums(part.total.x % part.width, klass, part.total.x / part.width, part.total.y);
       part.update = moments_.num_update_definitions();
       const FuncRef all = moments_(at, klass);
       moments_(at, klass) = Tuple(all[0] + cast<double>(group_sum[0]), all[1] + cast<double>(group_sum[1]));
-      parts_.push_back(part);
     }
     moments = moments_;
   }
@@ -80,11 +101,14 @@ class DenseMoments : public Generator<DenseMoments> {
   }
 
  private:
-  // The Funcs that fold one region of columns.
+  // One range of columns: how its sums are computed, tile by tile, and the Funcs that fold them.
   struct Part {
-    Part(Contraction::Region& r, int group)
-        : region(&r), rows(0, r.tile.shape().rows, 0, group / r.tile.shape().rows, "rows") {}
-    Contraction::Region* region;
+    Part(int height, int width, const Expr& first_col, const Expr& cols, int group)
+        : height(height), width(width), first_col(first_col), cols(cols), rows(0, height, 0, group / height, "rows") {}
+    int height, width;  // rows and columns of a tile
+    Expr first_col, cols;
+    std::function<Expr(Expr col, Expr row)> sum;
+    std::function<void(const LoopLevel&)> compute_at;
     Var col{"col"}, row{"row"}, panel{"panel"}, group{"group"};
     RDom rows, total;
     Func value{"value"}, sums{"sums"};
@@ -93,15 +117,15 @@ class DenseMoments : public Generator<DenseMoments> {
 
   // Measured against dense_forward on the same shape, which stores its result: at most 1.05 of its time.
   void schedule_cpu() {
-    const int v = hardware_facts(get_target()).vector_width;
+    const HardwareFacts facts = hardware_facts(get_target());
     for (Part& p : parts_) {
-      const Tile::Shape shape = p.region->tile.shape();
+      const int v = std::min(facts.vector_width, p.width);
       const Var task("task");
       const RVar row_in = p.rows.x, tile = p.rows.y;
       moments_.update(p.update)
           .reorder(p.total.x, p.total.y, klass_)
-          .vectorize(p.total.x, v, TailStrategy::GuardWithIf);
-      p.sums.compute_root().bound_extent(p.col, shape.cols()).vectorize(p.col, v).unroll(p.col);
+          .vectorize(p.total.x, facts.vector_width, TailStrategy::GuardWithIf);
+      p.sums.compute_root().bound_extent(p.col, p.width).vectorize(p.col, v).unroll(p.col);
       p.sums.update()
           .reorder(p.col, row_in, tile, p.panel, p.group)
           .vectorize(p.col, v)
@@ -109,12 +133,12 @@ class DenseMoments : public Generator<DenseMoments> {
           .fuse(p.panel, p.group, task)
           .parallel(task);
       p.value.compute_at(p.sums, tile).store_in(MemoryType::Stack);
-      p.value.bound_extent(p.col, shape.cols())
-          .bound_extent(p.row, shape.rows)
+      p.value.bound_extent(p.col, p.width)
+          .bound_extent(p.row, p.height)
           .vectorize(p.col, v)
           .unroll(p.col)
           .unroll(p.row);
-      p.region->tile.compute_at(LoopLevel(p.sums, tile));
+      p.compute_at(LoopLevel(p.sums, tile));
     }
   }
 
@@ -123,11 +147,10 @@ class DenseMoments : public Generator<DenseMoments> {
   void schedule_gpu() {
     const HardwareFacts facts = hardware_facts(get_target());
     for (Part& p : parts_) {
-      const Tile::Shape shape = p.region->tile.shape();
       const Var block("block"), thread("thread");
       const RVar row_in = p.rows.x, tile = p.rows.y;
       moments_.update(p.update).reorder(p.total.x, p.total.y, klass_);
-      p.sums.compute_root().bound_extent(p.col, shape.cols()).unroll(p.col);
+      p.sums.compute_root().bound_extent(p.col, p.width).unroll(p.col);
       p.sums.split(p.panel, block, thread, facts.gpu_block_x, TailStrategy::GuardWithIf)
           .reorder(p.col, klass_, thread, block, p.group)
           .gpu_blocks(block, p.group)
@@ -139,11 +162,12 @@ class DenseMoments : public Generator<DenseMoments> {
           .unroll(row_in)
           .gpu_blocks(block, p.group)
           .gpu_threads(thread);
-      p.region->tile.compute_at_thread(LoopLevel(p.sums, tile));
+      p.compute_at(LoopLevel(p.sums, tile));
     }
   }
 
   Contraction product_;
+  DotProducts edge_;
   std::vector<Part> parts_;
   Var klass_{"klass"};
   Func moments_{"moments_result"};

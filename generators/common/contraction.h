@@ -40,6 +40,7 @@ class Contraction {
     bool over_samples = false;  ///< long sums are added up in blocks, and short ones over few rows read B in place
     Halide::Expr enabled = {};  ///< if given: where false at run time, another store covers the result (not on a GPU)
     Halide::Expr edge = {};     ///< likewise for the columns beyond the last whole vector
+    bool in_blocks = true;  ///< very long sums are added up in blocks of terms; false: the consumer cannot have that
   };
 
   Contraction() = default;
@@ -72,12 +73,15 @@ class Contraction {
       const Expr left = here && operands.cols % v != 0;
       add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, cast<int>(left), Walk::panels, true);
     };
-    const Expr deep = enabled && operands.depth > (options.over_samples ? 2 : 6) * facts.depth_block;
-    const Expr shallow = enabled && !deep;
-    // One tile shape covers all columns: a second one would pack A again.
-    add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
-        select(deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true,
-        options.over_samples);
+    Expr shallow = enabled;
+    if (options.in_blocks) {
+      const Expr deep = operands.depth > (options.over_samples ? 2 : 6) * facts.depth_block;
+      shallow = enabled && !deep;
+      // One tile shape covers all columns: a second one would pack A again.
+      add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
+          select(enabled && deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true,
+          options.over_samples);
+    }
     if (!options.over_samples) {
       whole(name, shallow, Walk::panels);
       edge(options.edge.defined() ? shallow && options.edge : shallow);

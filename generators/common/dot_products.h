@@ -42,11 +42,14 @@ class DotProducts {
     }
   }
 
+  /// The sum, for the epilogue. `col` is counted from `first_col`.
+  Halide::Expr operator()(const Halide::Expr& col, const Halide::Expr& row) { return sums_.back()(0, col, row); }
+
   void store(Halide::Func f, const Contraction::Epilogue& epilogue) {
     target_ = f;
     update_ = f.num_update_definitions();
     const Halide::Expr col = first_col_ + domain_.x;
-    f(col, domain_.y) = epilogue(sums_.back()(0, domain_.x, domain_.y), col, domain_.y);
+    f(col, domain_.y) = epilogue((*this)(domain_.x, domain_.y), col, domain_.y);
   }
 
   /// Several rows: they stay in L1 while all columns pass. One row: a block of columns does while all rows pass.
@@ -68,16 +71,21 @@ class DotProducts {
     // Guards around a whole sum cost little, and copies of the loops much code.
     store.never_partition(group, tile);
     if (by_rows) store.never_partition(task);
-    const LoopLevel level(target_, by_rows ? group : tile);
+    compute_at(LoopLevel(target_, by_rows ? group : tile));
+  }
+
+  /// CPU: the sums of one tile, in registers inside loop `level` of a consumer.
+  void compute_at(const Halide::LoopLevel& level) {
+    using namespace Halide;
     int width = facts_.vector_width;
     for (Func& f : sums_) {
       f.compute_at(level).store_in(MemoryType::Stack).bound_extent(col_, shape_.cols).bound_extent(row_, shape_.rows);
-      f.bound_extent(lane_, width).vectorize(lane_);
-      // The halves of several columns share a register.
-      if (width < facts_.vector_width)
-        f.vectorize(col_).unroll(row_);
-      else
-        f.unroll(col_).unroll(row_);
+      f.bound_extent(lane_, width).vectorize(lane_).unroll(row_);
+      if (width == facts_.vector_width) {
+        f.unroll(col_);
+      } else {
+        f.vectorize(col_);  // the halves of several columns share a register
+      }
       width /= 2;
     }
     sums_.front().update().reorder(term_.x, col_, row_, term_.y).vectorize(term_.x).unroll(col_).unroll(row_);
