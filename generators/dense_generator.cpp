@@ -36,16 +36,12 @@ class DenseForward : public Generator<DenseForward> {
       const int v = facts.vector_width;
       const Expr few_rows =
           operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
-      // A few columns of which some fill a vector are two passes over X, which pays while X is in L2.
-      const Expr few_cols = !few_rows && operands.cols < 2 * v && operands.depth >= facts.dot_depth &&
-                            operands.rows * operands.depth > facts.row_block_bytes / 4;
-      const Expr edge = !few_rows && !few_cols && operands.depth >= v;
+      const Expr edge = !few_rows && operands.depth >= v;
       const DotProducts::Shape square{facts.tile_rows, facts.tile_vectors};
       dots_ = {DotProducts("few_rows", facts, {1, facts.dot_columns}, operands, 0, few_rows),
-               DotProducts("few_cols", facts, square, operands, 0, few_cols),
                DotProducts("edge", facts, square, operands, operands.cols / v * v, edge)};
       for (DotProducts& d : dots_) d.store(result_, epilogue);
-      product_ = Contraction("forward", facts, gpu, operands, {.enabled = !few_rows && !few_cols, .edge = !edge});
+      product_ = Contraction("forward", facts, gpu, operands, {.enabled = !few_rows, .edge = !edge});
     }
     product_.store(result_, epilogue);
     y = result_;

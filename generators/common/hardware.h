@@ -20,7 +20,6 @@ struct HardwareFacts {
   int dot_columns = 8;          ///< dot products that run side by side, each with a vector of partial sums
   int few_rows = 16;            ///< up to here dot products along k can beat tiles, whose packing too few rows share
   int dot_depth_per_row = 40;   ///< ... given this fan-in per row, which pays for adding up the lanes
-  int dot_depth = 64;           ///< fan-in from which they beat a vector that the columns do not fill
   int l1_bytes = 32 * 1024;     ///< first-level data cache of one core
 
   // Elementwise kernels.
