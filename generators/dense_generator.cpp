@@ -36,7 +36,7 @@ class DenseForward : public Generator<DenseForward> {
       const int v = facts.vector_width;
       const Expr few_rows =
           operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
-      const Expr edge = !few_rows && operands.depth >= v;
+      const Expr edge = !few_rows && operands.depth >= v && !Contraction::is_deep(operands, facts);
       const DotProducts::Shape square{facts.tile_rows, facts.tile_vectors};
       dots_ = {DotProducts("few_rows", facts, {1, facts.dot_columns}, operands, 0, few_rows),
                DotProducts("edge", facts, square, operands, operands.cols / v * v, edge)};

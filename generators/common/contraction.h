@@ -43,6 +43,11 @@ class Contraction {
     bool in_blocks = true;  ///< very long sums are added up in blocks of terms; false: the consumer cannot have that
   };
 
+  /// Whether the sums have so many terms that they are added up in blocks, all columns alike, edge included.
+  static Halide::Expr is_deep(const Tile::Operands& operands, const HardwareFacts& facts, bool over_samples = false) {
+    return operands.depth > (over_samples ? 2 : 6) * facts.depth_block;
+  }
+
   Contraction() = default;
   Contraction(const std::string& name, const HardwareFacts& facts, bool gpu, const Tile::Operands& operands)
       : Contraction(name, facts, gpu, operands, Options()) {}
@@ -75,7 +80,7 @@ class Contraction {
     };
     Expr shallow = enabled;
     if (options.in_blocks) {
-      const Expr deep = operands.depth > (options.over_samples ? 2 : 6) * facts.depth_block;
+      const Expr deep = is_deep(operands, facts, options.over_samples);
       shallow = enabled && !deep;
       // One tile shape covers all columns: a second one would pack A again.
       add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,

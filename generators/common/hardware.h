@@ -13,9 +13,8 @@ struct HardwareFacts {
   int tile_vectors = 2;      ///< vectors per row of the contraction tile; rows x vectors accumulators stay in registers
   int narrow_rows = 8;       ///< rows of a tile of fewer vectors: as many sums as hide the latency of an addition
   int row_block_tiles = 20;  ///< most row tiles that stream past one packed panel before the next panel
-  int row_block_bytes = 256 * 1024;  ///< ... and most bytes of them
-  int depth_block = 256;        ///< terms of a long sum added up before the next block: a panel's share fits into L1
-  int in_place_rows = 128;      ///< rows of a sum of few terms that are too few to pay for packing its other operand
+  int depth_block = 256;     ///< terms of a long sum added up before the next block: a panel's share fits into L1
+  int in_place_rows = 128;   ///< rows of a sum of few terms that are too few to pay for packing its other operand
   int column_block_panels = 8;  ///< panels that share one packed block of rows of a long sum, all of it in L2
   int dot_columns = 8;          ///< dot products that run side by side, each with a vector of partial sums
   int few_rows = 16;            ///< up to here dot products along k can beat tiles, whose packing too few rows share

@@ -38,8 +38,7 @@ class Tile {
     Halide::Expr depth, rows, cols;
     Operand a, b;
     Layout layout = Layout::depth_contiguous;  ///< of B
-    bool copy_a =
-        false;  ///< pack A too, which must be contiguous along its rows: for long sums, whose strided reads miss
+    bool copy_a = false;  ///< pack A too, which must be contiguous along its rows: for strided reads that would miss
   };
 
   /// `a` and `b` are only ever asked for indices inside [0, rows) and [0, cols): the tail of the last tile repeats the
@@ -74,10 +73,10 @@ class Tile {
   }
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
-  [[nodiscard]] Halide::Expr depth() const { return k_.x.extent(); }
 
   /// The sum, for the epilogue. `col` is counted from `first_col`.
   Halide::Expr operator()(Halide::Expr col, Halide::Expr row) {
+    // The maximum tells Halide that a tile's index is not negative: only then are its accumulators at constant places.
     return sum_(col % shape_.cols(), row % shape_.rows, col / shape_.cols(), max(row / shape_.rows, 0));
   }
 

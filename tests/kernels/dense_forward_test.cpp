@@ -15,10 +15,11 @@ constexpr double epsilon = 0x1p-24;
 struct Shape {
   std::int64_t batch, fan_in, fan_out;
 };
-// One, primes, one less and one more than register tiles of 4, 6, 8 and 10 rows and panels of 8 to 48 columns.
-const Shape shapes[] = {{1, 1, 1},     {1, 129, 100}, {2, 3, 5},     {3, 17, 16},  {7, 8, 15},
-                        {9, 31, 17},   {10, 32, 32},  {11, 33, 31},  {12, 1, 33},  {13, 64, 47},
-                        {37, 129, 11}, {64, 63, 65},  {161, 20, 10}, {100, 32, 3}, {5, 300, 49}};
+// One, primes, one less and one more than register tiles of 4, 6, 8 and 10 rows and panels of 8 to 48 columns; a few
+// samples of many features, and sums so long that they are added up in blocks.
+const Shape shapes[] = {{1, 1, 1},     {1, 129, 100}, {2, 3, 5},    {3, 17, 16},  {7, 8, 15},    {9, 31, 17},
+                        {10, 32, 32},  {11, 33, 31},  {12, 1, 33},  {13, 64, 47}, {37, 129, 11}, {64, 63, 65},
+                        {161, 20, 10}, {100, 32, 3},  {5, 300, 49}, {16, 700, 9}, {23, 1601, 21}};
 
 double reference_activation(const Activation& activation, double z) {
   switch (activation.kind) {
