@@ -66,12 +66,14 @@ class Contraction {
     const int v = facts.vector_width, wide = facts.tile_vectors;
     const Expr vectors = operands.cols / v;
     const Expr enabled = options.enabled.defined() ? options.enabled : cast<bool>(true);
+    Tile::Operands copied = operands;
+    copied.copy_a = options.over_samples;
     const auto whole = [&](const std::string& label, const Expr& here, Walk walk) {
-      const bool copy_a = walk == Walk::rows;
-      add(label, {facts.tile_rows, wide, v}, operands, 0, select(here, vectors / wide, 0), walk, false, copy_a);
+      const Tile::Operands& o = walk == Walk::rows ? copied : operands;
+      add(label, {facts.tile_rows, wide, v}, o, 0, select(here, vectors / wide, 0), walk);
       for (int n = 1; n < wide; ++n) {
-        add(label + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, operands, vectors / wide * (wide * v),
-            cast<int>(here && vectors % wide == n), walk, false, copy_a);
+        add(label + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, o, vectors / wide * (wide * v),
+            cast<int>(here && vectors % wide == n), walk);
       }
     };
     const auto edge = [&](const Expr& here) {
@@ -83,9 +85,8 @@ class Contraction {
       const Expr deep = is_deep(operands, facts, options.over_samples);
       shallow = enabled && !deep;
       // One tile shape covers all columns: a second one would pack A again.
-      add(name + "_deep", {facts.tile_rows, wide, v}, operands, 0,
-          select(enabled && deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true,
-          options.over_samples);
+      add(name + "_deep", {facts.tile_rows, wide, v}, copied, 0,
+          select(enabled && deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true);
     }
     if (!options.over_samples) {
       whole(name, shallow, Walk::panels);
@@ -104,9 +105,8 @@ class Contraction {
     target_ = f;
     for (Region& r : regions_) {
       r.update = f.num_update_definitions();
-      const Halide::Expr col = r.first_col + r.domain.x;
-      const Halide::Expr row = r.domain.y;
-      f(col, row) = epilogue(r.tile(r.domain.x, r.domain.y), col, row);
+      const Halide::Expr col = r.first_col + r.domain.x, row = r.domain.y;
+      f(col, row) = epilogue(r.tile(r.domain.x, row), col, row);
     }
   }
 
@@ -117,13 +117,15 @@ class Contraction {
     for (Region& r : regions_) {
       RVar col("col"), col_in("col_in"), cols("cols"), row("row"), row_in("row_in"), rows("rows");
       const Tile::Shape& shape = r.tile.shape();
-      const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place;
+      const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place, by_rows = r.walk == Walk::rows;
+      // Smaller tasks where each already has a block of panels.
+      const int row_tiles = by_rows ? facts_.row_block_tiles / 4 : facts_.row_block_tiles;
       Stage store = target_.update(r.update);
       store.split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
           .split(r.domain.y, row, row_in, shape.rows, TailStrategy::GuardWithIf)
           .split(col, cols, col, one_panel ? 1 : facts_.column_block_panels, TailStrategy::GuardWithIf)
-          .split(row, rows, row, row_block(r), TailStrategy::GuardWithIf);
-      if (r.walk == Walk::rows) {
+          .split(row, rows, row, row_tiles, TailStrategy::GuardWithIf);
+      if (by_rows) {
         store.reorder(col_in, row_in, col, row, cols, rows);
       } else {
         store.reorder(col_in, row_in, row, col, cols, rows);
@@ -132,7 +134,7 @@ class Contraction {
       if (r.walk == Walk::depth_in_blocks) {
         r.tile.compute_in_blocks(facts_);
       } else {
-        r.tile.compute_at(LoopLevel(target_, r.walk == Walk::rows ? col : row));
+        r.tile.compute_at(LoopLevel(target_, by_rows ? col : row));
       }
     }
   }
@@ -163,22 +165,16 @@ class Contraction {
  private:
   // `partial`: the last panel may hold columns beyond the end.
   void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, const Halide::Expr& first_col,
-           const Halide::Expr& panels, Walk walk, bool partial = false, bool copy_a = false) {
+           const Halide::Expr& panels, Walk walk, bool partial = false) {
     using namespace Halide;
-    o.copy_a = copy_a;
     // Or operands would be copied for nothing.
-    if (copy_a || walk == Walk::depth_in_blocks) o.depth = select(panels > 0, o.depth, 0);
+    if (o.copy_a || walk == Walk::depth_in_blocks) o.depth = select(panels > 0, o.depth, 0);
     if (walk == Walk::in_place) o.layout = Layout::in_place;
     const Expr width = panels * shape.cols();
     const Expr cols = partial ? min(width, o.cols - first_col) : width;
     // No rows either where there are no columns: A would be packed for them.
     const RDom domain(0, cols, 0, select(cols > 0, o.rows, 0), "at_" + name);
     regions_.push_back({Tile(name, shape, o, first_col), domain, first_col, cols, walk});
-  }
-
-  [[nodiscard]] Halide::Expr row_block(const Region& r) const {
-    if (r.walk == Walk::rows) return facts_.row_block_tiles / 4;
-    return facts_.row_block_tiles;
   }
 
   HardwareFacts facts_;

@@ -7,31 +7,10 @@
 #include <cstddef>
 #include <string_view>
 
+#include "kernels/expect.h"
+
 namespace kindling::kernels {
 namespace {
-
-[[noreturn]] void fail(std::string_view kernel, const std::string& what) {
-  throw Error(ErrorCode::usage, fmt::format("{}: {}", kernel, what));
-}
-
-template <class T>
-void expect_matrix(std::string_view kernel, std::string_view name, const BasicTensorView<T>& view, std::int64_t rows,
-                   std::int64_t cols, std::string_view part = "") {
-  if (view.rank() < 1 || view.rows() != rows || view.cols() != cols) {
-    fail(kernel, fmt::format("expected {}{} of {} x {}, found {}", name, part, rows, cols, shape_string(view.shape())));
-  }
-  if (view.rows() > 1 && view.row_stride() < cols) {
-    fail(kernel, fmt::format("{}{}'s rows of {} elements lie only {} apart", name, part, cols, view.row_stride()));
-  }
-}
-
-template <class T>
-void expect_size(std::string_view kernel, std::string_view name, std::span<T> values, std::int64_t size,
-                 std::string_view part = "") {
-  if (static_cast<std::int64_t>(values.size()) != size) {
-    fail(kernel, fmt::format("expected {}{} of {} elements, found {}", name, part, size, values.size()));
-  }
-}
 
 // The three compiled forms of one kernel: piecewise linear, tanh, sigmoid.
 struct ActivationKernels {
@@ -55,15 +34,20 @@ Buffer out_matrix(TensorView v) { return out(v.matrix()); }
 Buffer inout_matrix(TensorView v) { return inout(v.matrix()); }
 
 void expect_gradient_operands(std::string_view kernel, ConstTensorView x, ConstTensorView dz) {
-  if (x.rank() < 1 || dz.rank() < 1) fail(kernel, "expected x and dz, found a view of nothing");
-  expect_matrix(kernel, "x", x, dz.rows(), x.cols());
-  expect_matrix(kernel, "dz", dz, x.rows(), dz.cols());
+  if (x.rank() < 1 || dz.rank() < 1) refuse(kernel, "expected x and dz, found a view of nothing");
+  expect_shape(kernel, "x", x, dz.rows(), x.cols());
+  expect_shape(kernel, "dz", dz, x.rows(), dz.cols());
 }
 
-void expect_parameters(std::string_view kernel, std::string_view name, const DenseParameters& p, ConstTensorView x,
+// What the two parts are called in a message.
+struct Names {
+  std::string_view weights, biases;
+};
+
+void expect_parameters(std::string_view kernel, const Names& names, const DenseParameters& p, ConstTensorView x,
                        ConstTensorView dz) {
-  expect_matrix(kernel, name, p.weight, dz.cols(), x.cols(), " weights");
-  expect_size(kernel, name, p.bias, dz.cols(), " biases");
+  expect_shape(kernel, names.weights, p.weight, dz.cols(), x.cols());
+  expect_size(kernel, names.biases, p.bias, dz.cols());
 }
 
 }  // namespace
@@ -71,10 +55,10 @@ void expect_parameters(std::string_view kernel, std::string_view name, const Den
 void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
                    const Activation& activation, TensorView y) {
   constexpr std::string_view name = "dense_forward";
-  expect_matrix(name, "x", x, x.rows(), w.cols());
-  expect_matrix(name, "w", w, y.cols(), w.cols());
+  expect_shape(name, "x", x, x.rows(), w.cols());
+  expect_shape(name, "w", w, y.cols(), w.cols());
   expect_size(name, "bias", bias, w.rows());
-  expect_matrix(name, "y", y, x.rows(), w.rows());
+  expect_shape(name, "y", y, x.rows(), w.rows());
   if (y.size() == 0) return;
   static const ActivationKernels kernels{Kernel("dense_forward"), Kernel("dense_forward_tanh"),
                                          Kernel("dense_forward_sigmoid")};
@@ -84,10 +68,10 @@ void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorVie
 void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstTensorView w, ConstTensorView x,
                           const Activation& below, TensorView dx) {
   constexpr std::string_view name = "dense_input_gradient";
-  expect_matrix(name, "dz", dz, dz.rows(), w.rows());
-  expect_matrix(name, "w", w, dz.cols(), w.cols());
-  expect_matrix(name, "x", x, dz.rows(), w.cols());
-  expect_matrix(name, "dx", dx, dz.rows(), w.cols());
+  expect_shape(name, "dz", dz, dz.rows(), w.rows());
+  expect_shape(name, "w", w, dz.cols(), w.cols());
+  expect_shape(name, "x", x, dz.rows(), w.cols());
+  expect_shape(name, "dx", dx, dz.rows(), w.cols());
   if (dx.size() == 0) return;
   static const ActivationKernels kernels{Kernel("dense_input_gradient"), Kernel("dense_input_gradient_tanh"),
                                          Kernel("dense_input_gradient_sigmoid")};
@@ -98,7 +82,7 @@ void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstT
                            std::span<float> db) {
   constexpr std::string_view name = "dense_weight_gradient";
   expect_gradient_operands(name, x, dz);
-  expect_parameters(name, "gradient", {dw, db}, x, dz);
+  expect_parameters(name, {"gradient weights", "gradient biases"}, {dw, db}, x, dz);
   if (x.rows() == 0) {
     for (std::int64_t m = 0; m < dw.rows(); ++m) std::fill_n(dw.row(m), dw.cols(), 0.0F);
     std::fill(db.begin(), db.end(), 0.0F);
@@ -113,7 +97,7 @@ void dense_weight_sgd(const Execution& execution, ConstTensorView x, ConstTensor
                       const DenseParameters& parameters, const SgdStep& step) {
   constexpr std::string_view name = "dense_weight_sgd";
   expect_gradient_operands(name, x, dz);
-  expect_parameters(name, "parameter", parameters, x, dz);
+  expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
   if (dz.size() == 0) return;
   static const Kernel kernel("dense_weight_sgd");
   kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, inout_matrix(parameters.weight),
@@ -125,8 +109,8 @@ void dense_weight_momentum(const Execution& execution, ConstTensorView x, ConstT
                            const MomentumStep& step) {
   constexpr std::string_view name = "dense_weight_momentum";
   expect_gradient_operands(name, x, dz);
-  expect_parameters(name, "parameter", parameters, x, dz);
-  expect_parameters(name, "velocity", velocity, x, dz);
+  expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
+  expect_parameters(name, {"velocity weights", "velocity biases"}, velocity, x, dz);
   if (dz.size() == 0) return;
   static const Kernel kernel("dense_weight_momentum");
   kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.momentum,
@@ -138,10 +122,10 @@ void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTenso
                        const AdamStep& step) {
   constexpr std::string_view name = "dense_weight_adam";
   expect_gradient_operands(name, x, dz);
-  expect_parameters(name, "parameter", parameters, x, dz);
-  expect_parameters(name, "first-moment", mean, x, dz);
-  expect_parameters(name, "second-moment", square, x, dz);
-  if (step.step < 1) fail(name, fmt::format("expected a step number from 1 on, found {}", step.step));
+  expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
+  expect_parameters(name, {"first-moment weights", "first-moment biases"}, mean, x, dz);
+  expect_parameters(name, {"second-moment weights", "second-moment biases"}, square, x, dz);
+  if (step.step < 1) refuse(name, fmt::format("expected a step number from 1 on, found {}", step.step));
   if (dz.size() == 0) return;
   const auto correction = [&](float beta) {
     return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step.step)));
@@ -158,19 +142,15 @@ void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorVie
                    std::int64_t classes, std::span<double> sum, std::span<double> sum_squares) {
   constexpr std::string_view name = "dense_moments";
   const std::int64_t units = w.rows();
-  expect_matrix(name, "x", x, x.rows(), w.cols());
-  expect_matrix(name, "w", w, units, w.cols());
+  expect_shape(name, "x", x, x.rows(), w.cols());
+  expect_shape(name, "w", w, units, w.cols());
   expect_size(name, "bias", bias, units);
   expect_size(name, "shift", shift, units);
   expect_size(name, "labels", labels, x.rows());
-  if (classes < 1) fail(name, fmt::format("expected at least one class, found {}", classes));
+  if (classes < 1) refuse(name, fmt::format("expected at least one class, found {}", classes));
   expect_size(name, "sum", sum, units * classes);
   expect_size(name, "sum_squares", sum_squares, units * classes);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < 0 || labels[i] >= classes) {
-      fail(name, fmt::format("expected labels in 0..{}, found {} at sample {}", classes - 1, labels[i], i));
-    }
-  }
+  expect_labels(name, labels, classes);
   if (x.rows() == 0 || units == 0) return;
 
   static const ActivationKernels kernels{Kernel("dense_moments"), Kernel("dense_moments_tanh"),

@@ -15,24 +15,10 @@ constexpr double epsilon = 0x1p-24;
 struct Shape {
   std::int64_t batch, fan_in, fan_out;
 };
-const Shape shapes[] = {{1, 1, 1},
-                        {2, 3, 5},
-                        {100, 129, 10},
-                        {3, 16, 17},
-                        {17, 15, 7},
-                        {9, 17, 31},
-                        {32, 32, 10},
-                        {33, 31, 11},
-                        {130, 33, 12},
-                        {257, 47, 13},
-                        {37, 11, 129},
-                        {64, 65, 63},
-                        {300, 10, 3},
-                        {5, 49, 100},
-                        // Many units, and sums over samples or units that are added up in blocks.
-                        {45, 37, 141},
-                        {530, 17, 21},
-                        {7, 21, 1601}};
+// The last ones: many units, and sums over samples or units so long that they are added up in blocks.
+const Shape shapes[] = {{1, 1, 1},    {2, 3, 5},    {100, 129, 10}, {3, 16, 17},   {17, 15, 7},   {9, 17, 31},
+                        {32, 32, 10}, {33, 31, 11}, {130, 33, 12},  {257, 47, 13}, {37, 11, 129}, {64, 65, 63},
+                        {300, 10, 3}, {5, 49, 100}, {45, 37, 141},  {530, 17, 21}, {7, 21, 1601}};
 
 double random_walk_bound(std::int64_t terms, double magnitude) {
   return (4 * std::sqrt(static_cast<double>(terms)) + 4) * epsilon * magnitude;
