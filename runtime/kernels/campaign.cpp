@@ -1,40 +1,27 @@
 #include "kernels/campaign.h"
 
-#include <kindling/error.h>
-
 #include <algorithm>
-#include <string>
+#include <string_view>
 #include <vector>
+
+#include "kernels/expect.h"
 
 namespace kindling::kernels {
 namespace {
 
-void expect(bool ok, const char* kernel, const std::string& what) {
-  if (!ok) throw Error(ErrorCode::bad_input, std::string(kernel) + ": " + what);
+void expect_matrix(std::string_view kernel, ConstTensorView rows) {
+  expect_rows(kernel, "rows", rows);
+  if (rows.cols() < 1)
+    refuse(kernel, fmt::format("expected rows of at least one column, found {}", shape_string(rows.shape())));
 }
 
-// The extents of `m` must be rows x cols.
-void expect_shape(const char* kernel, const char* name, const ConstTensorView& m, std::int64_t rows,
-                  std::int64_t cols) {
-  const bool ok = m.rank() == 2 && m.rows() == rows && m.cols() == cols;
-  expect(ok, kernel,
-         std::string("expected ") + name + " of shape " + std::to_string(rows) + "x" + std::to_string(cols) +
-             ", found " + shape_string(m.shape()));
-}
-
-void expect_size(const char* kernel, const char* name, std::size_t found, std::int64_t expected) {
-  expect(static_cast<std::int64_t>(found) == expected, kernel,
-         std::string("expected ") + std::to_string(expected) + " elements of " + name + ", found " +
-             std::to_string(found));
-}
-
-void expect_picked(const char* kernel, const PickedRows& picked) {
-  expect(picked.rows.rank() == 2 && picked.rows.cols() > 0, kernel, "rows must be a matrix with at least one column");
-  expect_size(kernel, "scale", picked.scale.size(), picked.rows.rows());
-  for (const std::int32_t i : picked.index) {
-    if (i < 0 || i >= picked.rows.rows()) {
-      expect(false, kernel,
-             "row " + std::to_string(i) + " of a matrix with " + std::to_string(picked.rows.rows()) + " rows");
+void expect_picked(std::string_view kernel, const PickedRows& picked) {
+  expect_matrix(kernel, picked.rows);
+  expect_size(kernel, "scale", picked.scale, picked.rows.rows());
+  for (std::size_t i = 0; i < picked.index.size(); ++i) {
+    if (picked.index[i] < 0 || picked.index[i] >= picked.rows.rows()) {
+      refuse(kernel, fmt::format("expected row numbers in 0..{}, found {} at position {}", picked.rows.rows() - 1,
+                                 picked.index[i], i));
     }
   }
 }
@@ -42,8 +29,8 @@ void expect_picked(const char* kernel, const PickedRows& picked) {
 }  // namespace
 
 void campaign_norms(const Execution& execution, ConstTensorView rows, std::span<float> sum_squares) {
-  expect(rows.rank() == 2 && rows.cols() > 0, "campaign_norms", "rows must be a matrix with at least one column");
-  expect_size("campaign_norms", "sum_squares", sum_squares.size(), rows.rows());
+  expect_matrix("campaign_norms", rows);
+  expect_size("campaign_norms", "sum_squares", sum_squares, rows.rows());
   if (sum_squares.empty()) return;
   static const Kernel kernel{"campaign_norms"};
   kernel(execution, in(rows), out(sum_squares));
@@ -64,11 +51,12 @@ void campaign_update(const Execution& execution, const PickedRows& picked, Const
   expect_picked("campaign_update", picked);
   const auto picks = static_cast<std::int64_t>(picked.index.size());
   expect_shape("campaign_update", "directions", directions, directions.rows(), picked.rows.cols());
-  expect_size("campaign_update", "first", first.size(), picks);
-  expect_size("campaign_update", "before", before.size(), picks);
-  expect_size("campaign_update", "squared", squared.size(), picks);
+  expect_size("campaign_update", "first", first, picks);
+  expect_size("campaign_update", "before", before, picks);
+  expect_size("campaign_update", "squared", squared, picks);
   if (picks == 0) return;
   if (directions.rows() == 0) {
+    expect_apart("campaign_update", {{"squared", squared}}, {{"before", before}});
     std::copy(before.begin(), before.end(), squared.begin());
     return;
   }
@@ -85,7 +73,7 @@ void campaign_residual(const Execution& execution, const PickedRows& picked, Con
   expect_shape("campaign_residual", "directions", directions, directions.rows(), depth);
   expect_shape("campaign_residual", "c", c, directions.rows(), picks);
   expect_shape("campaign_residual", "residual", residual, picks, depth);
-  expect_size("campaign_residual", "squared", squared.size(), picks);
+  expect_size("campaign_residual", "squared", squared, picks);
   if (picks == 0) return;
   static const Kernel kernel{"campaign_residual"};
   // No directions: buffers of one that the kernel does not read.
@@ -99,19 +87,19 @@ void campaign_residual(const Execution& execution, const PickedRows& picked, Con
 
 CampaignBest campaign_step(const Execution& execution, const CampaignStep& step, std::span<const float> before,
                            std::span<float> coefficients, std::span<float> squared, std::span<float> products) {
-  const char* name = "campaign_step";
+  constexpr std::string_view name = "campaign_step";
   const auto active = static_cast<std::int64_t>(step.weight.size());
   expect_shape(name, "gram", step.gram, active, step.gram.cols());
   expect_shape(name, "factor", step.factor, step.factor.rows(), active);
-  expect(step.column >= 0 && step.column < step.gram.cols(), name,
-         "column " + std::to_string(step.column) + " of " + std::to_string(step.gram.cols()));
-  expect(step.pivot >= 0 && step.pivot < active, name,
-         "pivot " + std::to_string(step.pivot) + " of " + std::to_string(active) + " candidates");
-  expect_size(name, "reference", step.reference.size(), active);
-  expect_size(name, "before", before.size(), active);
-  expect_size(name, "coefficients", coefficients.size(), active);
-  expect_size(name, "squared", squared.size(), active);
-  expect_size(name, "products", products.size(), active);
+  if (step.column < 0 || step.column >= step.gram.cols())
+    refuse(name, fmt::format("expected a column in 0..{}, found {}", step.gram.cols() - 1, step.column));
+  if (step.pivot < 0 || step.pivot >= active)
+    refuse(name, fmt::format("expected a pivot in 0..{}, found {}", active - 1, step.pivot));
+  expect_size(name, "reference", step.reference, active);
+  expect_size(name, "before", before, active);
+  expect_size(name, "coefficients", coefficients, active);
+  expect_size(name, "squared", squared, active);
+  expect_size(name, "products", products, active);
   float product = -1;
   std::int32_t position = -1;
   static const Kernel kernel{"campaign_step"};

@@ -84,6 +84,7 @@ void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstT
   expect_gradient_operands(name, x, dz);
   expect_parameters(name, {"gradient weights", "gradient biases"}, {dw, db}, x, dz);
   if (x.rows() == 0) {
+    expect_apart(name, {{"gradient weights", dw}, {"gradient biases", db}}, {});
     for (std::int64_t m = 0; m < dw.rows(); ++m) std::fill_n(dw.row(m), dw.cols(), 0.0F);
     std::fill(db.begin(), db.end(), 0.0F);
     return;
@@ -147,10 +148,12 @@ void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorVie
   expect_size(name, "bias", bias, units);
   expect_size(name, "shift", shift, units);
   expect_size(name, "labels", labels, x.rows());
-  if (classes < 1) refuse(name, fmt::format("expected at least one class, found {}", classes));
+  expect_count(name, "classes", classes, 1);
   expect_size(name, "sum", sum, units * classes);
   expect_size(name, "sum_squares", sum_squares, units * classes);
   expect_labels(name, labels, classes);
+  expect_apart(name, {{"sum", sum}, {"sum_squares", sum_squares}},
+               {{"x", x}, {"w", w}, {"bias", bias}, {"labels", labels}, {"shift", shift}});
   if (x.rows() == 0 || units == 0) return;
 
   static const ActivationKernels kernels{Kernel("dense_moments"), Kernel("dense_moments_tanh"),

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/halide_hooks.h"
 #include "kernels/kernel_table.h"
+#include "kernels/overlap.h"
 
 namespace kindling::kernels {
 namespace {
@@ -135,33 +137,61 @@ Buffer::Buffer(Use use, void* data, halide_type_t type, std::size_t element_size
     : use_(use) {
   // A null host pointer would turn the call into a bounds query; an empty buffer is never read.
   alignas(64) static float nothing[16] = {};
-  bool empty = false;
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  const bool empty = std::find(extents.begin(), extents.end(), 0) != extents.end();
   std::size_t i = 0;
   std::int64_t last = 0;
   for (const std::int64_t extent : extents) {
     const std::int64_t stride = strides.begin()[i];
-    if (extent < 0 || extent > std::numeric_limits<std::int32_t>::max() || stride < 0 ||
-        stride > std::numeric_limits<std::int32_t>::max()) {
-      throw Error(ErrorCode::usage,
-                  fmt::format("a kernel buffer's extents and strides lie in 0..2^31-1, found extent {} "
-                              "and stride {} in dimension {}",
-                              extent, stride, i));
+    if (extent < 0 || extent > most || stride < 0 || stride > most) {
+      problem_ = fmt::format("extents and strides lie in 0..2^31-1, found extent {} and stride {} in dimension {}",
+                             extent, stride, i);
+      return;
     }
-    empty = empty || extent == 0;
-    if (extent > 0) last += (extent - 1) * stride;
+    if (extent > 0) last += std::min((extent - 1) * stride, std::int64_t{1} << 50);
     dims_[i] = halide_dimension_t(0, static_cast<std::int32_t>(extent), static_cast<std::int32_t>(stride));
     ++i;
   }
-  if (!empty && (last + 1) * static_cast<std::int64_t>(element_size) > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::usage,
-                fmt::format("a kernel buffer spans less than 2^31 bytes, found {}; use smaller batches",
-                            (last + 1) * static_cast<std::int64_t>(element_size)));
+  const std::int64_t bytes = (last + 1) * static_cast<std::int64_t>(element_size);
+  if (!empty && bytes > most) {
+    problem_ = fmt::format("a buffer spans less than 2^31 bytes, found {}; use smaller batches", bytes);
+  } else if (!empty && data == nullptr) {
+    problem_ = "it has elements but no memory";
   }
   buffer_.host = static_cast<std::uint8_t*>(data != nullptr ? data : static_cast<void*>(nothing));
   buffer_.type = type;
   buffer_.dimensions = static_cast<std::int32_t>(i);
   buffer_.dim = dims_.data();
-  if (use != Use::out) buffer_.set_host_dirty();
+  if (use == Use::in || use == Use::inout) buffer_.set_host_dirty();
+}
+
+void Kernel::check_value(std::string_view kernel, const halide_filter_argument_t& expected, const Slot& slot) {
+  const auto refuse = [&](std::string_view what) {
+    throw Error(ErrorCode::usage, fmt::format("{}: argument '{}': {}", kernel, expected.name, what));
+  };
+  if (slot.buffer != nullptr && !slot.buffer->problem().empty()) refuse(slot.buffer->problem());
+  if (slot.buffer == nullptr && slot.type == halide_type_of<float>()) {
+    const float value = *static_cast<const float*>(slot.pointer);
+    if (!std::isfinite(value)) refuse(fmt::format("expected a finite number, found {}", value));
+  }
+}
+
+void Kernel::check_overlap(std::string_view kernel, const halide_filter_metadata_t& metadata, std::span<Slot> slots) {
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i].buffer == nullptr || slots[i].buffer->use() == Buffer::Use::in) continue;
+    const Memory output(*slots[i].buffer->raw());
+    for (std::size_t j = 0; j < slots.size(); ++j) {
+      if (slots[j].buffer == nullptr || j == i) continue;
+      const bool input = slots[j].buffer->use() == Buffer::Use::in;
+      if (!input && j < i) continue;  // this pair has been seen
+      const Memory other(*slots[j].buffer->raw());
+      if (input && slots[i].buffer->use() == Buffer::Use::out_in_place && output == other) continue;
+      if (overlap(output, other)) {
+        throw Error(ErrorCode::usage, fmt::format("{}: argument '{}' overlaps '{}', which it must not", kernel,
+                                                  metadata.arguments[i + 1].name, metadata.arguments[j + 1].name));
+      }
+    }
+  }
 }
 
 Kernel::Kernel(std::string_view name) {
@@ -195,6 +225,7 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
   arguments[0] = static_cast<void*>(&user_context);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const halide_filter_argument_t& expected = metadata.arguments[i + 1];
+    check_value(row.name, expected, slots[i]);
     const bool scalar = expected.kind == halide_argument_kind_input_scalar;
     if (scalar != (slots[i].buffer == nullptr) || (scalar && !(expected.type == slots[i].type)) ||
         (!scalar && expected.dimensions != slots[i].buffer->raw()->dimensions)) {
@@ -202,6 +233,7 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
     }
     arguments[i + 1] = slots[i].pointer;
   }
+  check_overlap(row.name, metadata, slots);
   int status = variant.call(arguments.data());
   if (execution.target->gpu) {
     const bool succeeded = status == 0;

@@ -46,7 +46,8 @@ Execution execution(const Context& context);
 /// A Halide buffer over memory that the caller keeps alive during the call.
 class Buffer {
  public:
-  enum class Use { in, out, inout };
+  /// out_in_place: an output that may be one of the inputs, element for element. No other output overlaps anything.
+  enum class Use { in, out, inout, out_in_place };
   template <class T>
   Buffer(Use use, T* data, std::initializer_list<std::int64_t> extents, std::initializer_list<std::int64_t> strides)
       : Buffer(use, const_cast<void*>(static_cast<const void*>(data)), halide_type_of<std::remove_const_t<T>>(),
@@ -56,6 +57,8 @@ class Buffer {
 
   halide_buffer_t* raw() { return &buffer_; }
   [[nodiscard]] Use use() const { return use_; }
+  /// What keeps a kernel from taking this buffer; empty when nothing does.
+  [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
   Buffer(Use use, void* data, halide_type_t type, std::size_t element_size, std::initializer_list<std::int64_t> extents,
@@ -63,6 +66,7 @@ class Buffer {
   halide_buffer_t buffer_{};
   std::array<halide_dimension_t, 5> dims_{};
   Use use_;
+  std::string problem_;
 };
 
 // Buffers in Halide's order: dimension 0 is the contiguous one, so a row-major (N x K) view becomes (K, N).
@@ -91,8 +95,10 @@ inline Buffer inout(std::span<float> v) {
   return Buffer(Buffer::Use::inout, v.data(), {static_cast<std::int64_t>(v.size())}, {1});
 }
 
-/// One kernel, all its variants. Arguments are checked against the kernel's metadata; a Halide error becomes
-/// Error{kernel} that names kernel and target.
+/// One kernel, all its variants. Before anything is computed every argument is checked: kind, type and rank against the
+/// kernel's metadata (Error{kernel}); scalars are finite, extents and strides fit the kernels' 32-bit indices, buffers
+/// with elements have memory, and no output overlaps another argument (Error{usage} with kernel and argument). A Halide
+/// error becomes Error{kernel} that names kernel and target.
 class Kernel {
  public:
   /// Throws Error{kernel} when no kernel of that name was compiled.
@@ -118,6 +124,8 @@ class Kernel {
     return {const_cast<T*>(&scalar), nullptr, halide_type_of<T>()};
   }
   void call(const Execution& execution, std::span<Slot> slots) const;
+  static void check_value(std::string_view kernel, const halide_filter_argument_t& expected, const Slot& slot);
+  static void check_overlap(std::string_view kernel, const halide_filter_metadata_t& metadata, std::span<Slot> slots);
 
   const void* row_;  // the kernel's row of the generated table
 };

@@ -65,7 +65,8 @@ void activation_gradient(const Execution& execution, ConstTensorView y, const Ac
   const Kernel& kernel = activation.kind == ActivationKind::tanh ? tanh : smooth ? sigmoid : piecewise_linear;
   const float slope = smooth ? 0.0F : negative_slope(activation);
   const bool flat = y.contiguous() && dy.contiguous() && dz.contiguous();
-  kernel(execution, buffer_of(Use::in, y, flat), buffer_of(Use::in, dy, flat), slope, buffer_of(Use::out, dz, flat));
+  kernel(execution, buffer_of(Use::in, y, flat), buffer_of(Use::in, dy, flat), slope,
+         buffer_of(Use::out_in_place, dz, flat));
 }
 
 }  // namespace kindling::kernels

@@ -24,7 +24,7 @@ void standardize_rows(const Kernel& kernel, std::string_view name, const Executi
   expect_size(name, "mean", mean, x.cols());
   expect_size(name, "inverse_std", inverse_std, x.cols());
   if (y.size() == 0) return;
-  kernel(execution, buffer_of(Use::in, x), in(mean), in(inverse_std), buffer_of(Use::out, y));
+  kernel(execution, buffer_of(Use::in, x), in(mean), in(inverse_std), buffer_of(Use::out_in_place, y));
 }
 
 template <class T>
@@ -113,7 +113,7 @@ void class_scatter(const Execution& execution, ConstTensorView z, std::span<cons
   expect_rows("class_scatter", "z", z);
   expect_size("class_scatter", "labels", labels, z.rows());
   expect_size("class_scatter", "shift", shift, z.cols());
-  if (classes < 1) refuse("class_scatter", fmt::format("expected at least one class, found {}", classes));
+  expect_count("class_scatter", "classes", classes, 1);
   expect_size("class_scatter", "sum", sum, classes * z.cols());
   expect_size("class_scatter", "sum_squares", sum_squares, classes * z.cols());
   expect_labels("class_scatter", labels, classes);
