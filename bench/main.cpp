@@ -25,6 +25,7 @@ struct Arguments {
   std::vector<std::string> threads{"1", "all"};
   std::vector<std::string> targets;
   std::vector<std::string> merge;
+  bool no_peers = false;
 };
 
 Settings settings_of(const Arguments& arguments) {
@@ -56,7 +57,8 @@ Settings settings_of(const Arguments& arguments) {
 int run_interleave(const Arguments& arguments, const Registry& registry) {
   const std::regex wanted(arguments.filter);
   std::vector<ComparisonResult> results;
-  for (const Comparison& comparison : registry.comparisons()) {
+  for (Comparison comparison : registry.comparisons()) {
+    if (arguments.no_peers) std::erase_if(comparison.contestants, [](const Contestant& c) { return c.peer; });
     const bool matches =
         std::any_of(comparison.contestants.begin(), comparison.contestants.end(),
                     [&](const Contestant& c) { return std::regex_search(comparison.row_name(c), wanted); });
@@ -104,6 +106,7 @@ int run(int argc, char** argv) {
                  "targets of the kernels, names or 'cpu' for every CPU target that runs here; "
                  "default: the one that the library would choose")
       ->delimiter(',');
+  app.add_flag("--no-peers", arguments.no_peers, "time only kernels; interleaved mode");
   app.add_flag("--json", arguments.json, "machine-readable rows on standard output");
   app.add_flag("--markdown", arguments.markdown, "the interleaved table as Markdown");
   app.add_option("--merge", arguments.merge,
@@ -111,8 +114,8 @@ int run(int argc, char** argv) {
   app.add_flag("--list", arguments.list, "names of the rows, and nothing more");
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
-  if (!arguments.interleave && (arguments.markdown || !arguments.merge.empty())) {
-    throw Error(ErrorCode::usage, "--markdown and --merge belong to --interleave");
+  if (!arguments.interleave && (arguments.markdown || arguments.no_peers || !arguments.merge.empty())) {
+    throw Error(ErrorCode::usage, "--markdown, --merge and --no-peers belong to --interleave");
   }
   for (const std::string& extra : app.remaining()) {
     if (!extra.starts_with("--benchmark_")) throw Error(ErrorCode::usage, fmt::format("unknown argument '{}'", extra));

@@ -16,6 +16,58 @@ function(kindling_add_target name kind halide_target)
   set_property(GLOBAL PROPERTY KINDLING_TARGET_${name}_REQUIRES "${ARGN}")
 endfunction()
 
+# kindling_tune(<row> <expression over kernel names> <fact>=<value> ...): measured facts of one row for some kernels. Where
+# several lines match a kernel, the later ones add to and override the earlier ones.
+function(kindling_tune row kernels)
+  set_property(GLOBAL APPEND PROPERTY KINDLING_TUNED_${row} "${kernels}")
+  string(REPLACE ";" " " facts "${ARGN}")
+  set_property(GLOBAL PROPERTY "KINDLING_TUNED_${row}_${kernels}" "${facts}")
+endfunction()
+
+# kindling_add_candidate(<name> <row> <expression over kernel names> <fact>=<value> ...): the row once more, with other facts
+# for some kernels and the row's own objects for the rest, so that `./dev tune` can time both in one process.
+function(kindling_add_candidate name row kernels)
+  get_property(kind GLOBAL PROPERTY KINDLING_TARGET_${row}_KIND)
+  get_property(halide_target GLOBAL PROPERTY KINDLING_TARGET_${row}_HALIDE)
+  get_property(requires GLOBAL PROPERTY KINDLING_TARGET_${row}_REQUIRES)
+  set_property(GLOBAL APPEND PROPERTY KINDLING_TARGET_NAMES ${name})
+  set_property(GLOBAL PROPERTY KINDLING_TARGET_${name}_KIND ${kind})
+  set_property(GLOBAL PROPERTY KINDLING_TARGET_${name}_HALIDE ${halide_target})
+  set_property(GLOBAL PROPERTY KINDLING_TARGET_${name}_REQUIRES "${requires}")
+  set_property(GLOBAL PROPERTY KINDLING_CANDIDATE_${name}_OF ${row})
+  get_property(tuned GLOBAL PROPERTY KINDLING_TUNED_${row})
+  foreach(expression IN LISTS tuned)
+    get_property(facts GLOBAL PROPERTY "KINDLING_TUNED_${row}_${expression}")
+    kindling_tune(${name} "${expression}" ${facts})
+  endforeach()
+  kindling_tune(${name} "${kernels}" ${ARGN})
+  set_property(GLOBAL PROPERTY KINDLING_CANDIDATE_${name}_KERNELS "${kernels}")
+endfunction()
+
+# In <out>: the measured facts of one kernel on one row, as the generator programs read them.
+function(kindling_facts_of kernel row out)
+  set(all "")
+  get_property(tuned GLOBAL PROPERTY KINDLING_TUNED_${row})
+  foreach(expression IN LISTS tuned)
+    if(kernel MATCHES "${expression}")
+      get_property(facts GLOBAL PROPERTY "KINDLING_TUNED_${row}_${expression}")
+      string(APPEND all " ${facts}")
+    endif()
+  endforeach()
+  string(STRIP "${all}" all)
+  set(${out} "${all}" PARENT_SCOPE)
+endfunction()
+
+# In <out>: the row whose object of this kernel a row uses; for all but candidates its own.
+function(kindling_object_row kernel row out)
+  get_property(of GLOBAL PROPERTY KINDLING_CANDIDATE_${row}_OF)
+  get_property(kernels GLOBAL PROPERTY KINDLING_CANDIDATE_${row}_KERNELS)
+  if(of AND NOT kernel MATCHES "${kernels}")
+    set(row ${of})
+  endif()
+  set(${out} ${row} PARENT_SCOPE)
+endfunction()
+
 # The generator program of one source file; built once, however many kernels come from it.
 function(kindling_generator_program source out_target)
   get_filename_component(stem "${source}" NAME_WE)
@@ -45,12 +97,21 @@ function(kindling_add_kernel kernel)
   set_property(GLOBAL APPEND PROPERTY KINDLING_KERNEL_NAMES ${kernel})
   get_property(names GLOBAL PROPERTY KINDLING_TARGET_NAMES)
   foreach(name IN LISTS names)
+    kindling_object_row(${kernel} ${name} object_row)
+    if(NOT object_row STREQUAL name)
+      continue()
+    endif()
     get_property(halide_target GLOBAL PROPERTY KINDLING_TARGET_${name}_HALIDE)
     set(directory "${KINDLING_GENERATED_DIR}/${name}")
     set(symbol "${kernel}__${name}")
+    kindling_facts_of(${kernel} ${name} facts)
+    set(environment "")
+    if(facts)
+      set(environment "${CMAKE_COMMAND}" -E env "KINDLING_FACTS=${facts}")
+    endif()
     add_custom_command(
       OUTPUT "${directory}/${symbol}.o"
-      COMMAND ${program} -g ${arg_GENERATOR} -f ${symbol} -n ${symbol} -e object -o "${directory}"
+      COMMAND ${environment} $<TARGET_FILE:${program}> -g ${arg_GENERATOR} -f ${symbol} -n ${symbol} -e object -o "${directory}"
               "target=${halide_target}-no_runtime-user_context" ${arg_PARAMS}
       DEPENDS ${program}
       COMMENT "Kernel ${symbol}"
@@ -91,7 +152,8 @@ function(kindling_finish_kernels)
   foreach(kernel IN LISTS kernels)
     string(APPEND rows "    {\"${kernel}\", {")
     foreach(name IN LISTS targets)
-      set(symbol "${kernel}__${name}")
+      kindling_object_row(${kernel} ${name} object_row)
+      set(symbol "${kernel}__${object_row}")
       string(APPEND declarations "int ${symbol}_argv(void**);\nconst halide_filter_metadata_t* ${symbol}_metadata();\n")
       string(APPEND rows "{${symbol}_argv, ${symbol}_metadata}, ")
     endforeach()

@@ -1,6 +1,15 @@
 // What a schedule may know about the hardware. Kernels ask for facts ("how many accumulators fit?"), never for names,
 // so that a new target is one more row here and no edit in any kernel.
+//
+// Values that were measured on a machine and differ from these stand in cmake/tuning.cmake, a line per row and family,
+// written by `./dev tune`; the build hands them to the generator program in the environment (KINDLING_FACTS).
 #pragma once
+
+#include <cstdlib>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "Halide.h"
 
@@ -34,7 +43,51 @@ struct HardwareFacts {
   int gpu_vector_width = 4;   ///< float32 lanes of the widest load of one thread (16 bytes)
 };
 
-inline HardwareFacts hardware_facts(const Halide::Target& target) {
+/// Overrides facts by text: "tile_rows=5 depth_block=192". An unknown name or a value below 1 ends the build.
+inline void override_facts(HardwareFacts& facts, const std::string& text) {
+  using F = HardwareFacts;
+  static constexpr std::pair<const char*, int F::*> names[] = {
+      {"vector_width", &F::vector_width},
+      {"tile_rows", &F::tile_rows},
+      {"tile_vectors", &F::tile_vectors},
+      {"narrow_rows", &F::narrow_rows},
+      {"row_block_tiles", &F::row_block_tiles},
+      {"depth_block", &F::depth_block},
+      {"in_place_rows", &F::in_place_rows},
+      {"column_block_panels", &F::column_block_panels},
+      {"dot_columns", &F::dot_columns},
+      {"few_rows", &F::few_rows},
+      {"dot_depth_per_row", &F::dot_depth_per_row},
+      {"l1_bytes", &F::l1_bytes},
+      {"elementwise_unroll", &F::elementwise_unroll},
+      {"parallel_grain", &F::parallel_grain},
+      {"gpu_threads", &F::gpu_threads},
+      {"gpu_block_x", &F::gpu_block_x},
+      {"gpu_block_y", &F::gpu_block_y},
+      {"gpu_thread_tile_x", &F::gpu_thread_tile_x},
+      {"gpu_thread_tile_y", &F::gpu_thread_tile_y},
+      {"gpu_vector_width", &F::gpu_vector_width},
+  };
+  static_assert(sizeof(F) == std::size(names) * sizeof(int), "a fact is missing in the table of names");
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    const std::size_t equals = word.find('=');
+    int F::*fact = nullptr;
+    for (const auto& [name, member] : names) {
+      if (word.compare(0, equals, name) == 0) fact = member;
+    }
+    char* end = nullptr;
+    const long value = equals == std::string::npos ? 0 : std::strtol(word.c_str() + equals + 1, &end, 10);
+    if (fact == nullptr)
+      throw std::invalid_argument("KINDLING_FACTS: '" + word + "' names no fact of generators/common/hardware.h");
+    if (value < 1 || value > 1 << 30 || *end != '\0')
+      throw std::invalid_argument("KINDLING_FACTS: expected <fact>=<number of 1 or more>, found '" + word + "'");
+    facts.*fact = static_cast<int>(value);
+  }
+}
+
+/// What generators/common knows of the target's architecture, before any measured value.
+inline HardwareFacts architecture_facts(const Halide::Target& target) {
   using Halide::Target;
   HardwareFacts facts;
   if (target.has_gpu_feature()) {
@@ -56,6 +109,12 @@ inline HardwareFacts hardware_facts(const Halide::Target& target) {
     facts.tile_rows = 8;  // 32 registers of 4 lanes (more with SVE)
     facts.tile_vectors = target.has_feature(Target::SVE2) ? 2 : 3;
   }
+  return facts;
+}
+
+inline HardwareFacts hardware_facts(const Halide::Target& target) {
+  HardwareFacts facts = architecture_facts(target);
+  if (const char* measured = std::getenv("KINDLING_FACTS")) override_facts(facts, measured);
   return facts;
 }
 
