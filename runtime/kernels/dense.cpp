@@ -7,26 +7,11 @@
 #include <cstddef>
 #include <string_view>
 
+#include "kernels/activation_kernels.h"
 #include "kernels/expect.h"
 
 namespace kindling::kernels {
 namespace {
-
-// The three compiled forms of one kernel: piecewise linear, tanh, sigmoid.
-struct ActivationKernels {
-  Kernel piecewise_linear, tanh, sigmoid;
-
-  [[nodiscard]] const Kernel& of(const Activation& activation) const {
-    if (activation.kind == ActivationKind::tanh) return tanh;
-    if (activation.kind == ActivationKind::sigmoid) return sigmoid;
-    return piecewise_linear;
-  }
-};
-
-float slope_of(const Activation& activation) {
-  const bool smooth = activation.kind == ActivationKind::tanh || activation.kind == ActivationKind::sigmoid;
-  return smooth ? 0.0F : negative_slope(activation);
-}
 
 // A matrix as rank 2, whatever the rank of its rows.
 Buffer in_matrix(ConstTensorView v) { return in(v.matrix()); }
@@ -60,8 +45,7 @@ void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorVie
   expect_size(name, "bias", bias, w.rows());
   expect_shape(name, "y", y, x.rows(), w.rows());
   if (y.size() == 0) return;
-  static const ActivationKernels kernels{Kernel("dense_forward"), Kernel("dense_forward_tanh"),
-                                         Kernel("dense_forward_sigmoid")};
+  static const ActivationKernels kernels("dense_forward");
   kernels.of(activation)(execution, in_matrix(x), in_matrix(w), in(bias), slope_of(activation), out_matrix(y));
 }
 
@@ -73,8 +57,7 @@ void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstT
   expect_shape(name, "x", x, dz.rows(), w.cols());
   expect_shape(name, "dx", dx, dz.rows(), w.cols());
   if (dx.size() == 0) return;
-  static const ActivationKernels kernels{Kernel("dense_input_gradient"), Kernel("dense_input_gradient_tanh"),
-                                         Kernel("dense_input_gradient_sigmoid")};
+  static const ActivationKernels kernels("dense_input_gradient");
   kernels.of(below)(execution, in_matrix(dz), in_matrix(w), in_matrix(x), slope_of(below), out_matrix(dx));
 }
 
@@ -156,8 +139,7 @@ void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorVie
                {{"x", x}, {"w", w}, {"bias", bias}, {"labels", labels}, {"shift", shift}});
   if (x.rows() == 0 || units == 0) return;
 
-  static const ActivationKernels kernels{Kernel("dense_moments"), Kernel("dense_moments_tanh"),
-                                         Kernel("dense_moments_sigmoid")};
+  static const ActivationKernels kernels("dense_moments");
   // The kernel keeps one float32 sum per group: enough groups a call to share the packing of W, few enough that their
   // sums stay small. How many makes no difference to the result.
   constexpr std::int64_t most_groups = 32, group_sum_bytes = 16 << 20;
