@@ -102,7 +102,7 @@ void jacobian_join(const Execution& execution, ConstTensorView p, std::span<cons
   if (t.size() == 0) return;
   static const ActivationKernels kernels("jacobian_join");
   kernels.of(at.activation)(execution, buffer_of(Use::in, p), buffer_of(Use::in, s), in(a), in(b),
-                            buffer_of(Use::in, at.y), share, slope_of(at.activation), buffer_of(Use::out, t));
+                            buffer_of(Use::in, at.y), share, slope_of(at.activation), buffer_of(Use::out_in_place, t));
 }
 
 void jacobian_curvature(const Execution& execution, ConstTensorView a, ConstTensorView s, const Derivative& at,
@@ -156,7 +156,7 @@ void scale_rows(const Execution& execution, ConstTensorView x, std::span<const f
   expect_shape(name, "y", y, x.rows(), x.cols());
   if (y.size() == 0) return;
   static const Kernel kernel("scale_rows");
-  kernel(execution, buffer_of(Use::in, x), in(scale), buffer_of(Use::out, y));
+  kernel(execution, buffer_of(Use::in, x), in(scale), buffer_of(Use::out_in_place, y));
 }
 
 void quadratic_forms(const Execution& execution, ConstTensorView v, ConstTensorView g, std::span<float> forms) {
