@@ -1,11 +1,9 @@
-// Counter-based random numbers: element i of a stream is word i % 4 of Philox block i / 4, turned into a uniform or a
-// normal. All arithmetic after the words is strict (no fused multiply-add), so every CPU target gives the same bits.
-#include <map>
-#include <string>
+// Counter-based random numbers: element i of a stream is word i % 4 of Philox block i / 4, turned into a draw of
+// some law (common/draws.h).
+#include <functional>
 
-#include "common/elementwise.h"
-#include "common/philox.h"
-#include "common/polynomials.h"
+#include "common/draws.h"
+#include "common/hardware.h"
 
 namespace kindling {
 namespace {
@@ -15,26 +13,20 @@ using namespace Halide;
 // Inputs and schedule that every distribution shares. An output is (4, blocks): whole blocks, so that lanes are blocks
 // and a vector of results is four interleaved vectors.
 template <class T, class Element>
-class PhiloxGenerator : public Generator<T> {
+class PhiloxGenerator : public StreamGenerator<T> {
  public:
-  template <class U>
-  using In = typename Generator<T>::template Input<U>;
-  In<uint32_t> seed_low{"seed_low"}, seed_high{"seed_high"}, step{"step"}, unit{"unit"}, purpose{"purpose"},
-      first_block{"first_block"};
   typename Generator<T>::template Output<Buffer<Element, 2>> out{"out"};
-
-  // A distribution's own parameters come after the shared ones, before the output.
-  bool allow_out_of_order_inputs_and_outputs() const override { return true; }
 
  protected:
   // The words of block b, a stage of their own.
   Expr word(int q) {
-    if (!words_.defined()) {
-      const PhiloxWords w =
-          philox({first_block + cast<uint32_t>(b_), step, unit, purpose}, seed_low, seed_high, this->get_target());
-      words_(b_) = Tuple(w[0], w[1], w[2], w[3]);
-    }
+    if (!words_.defined()) words_(b_) = this->block_words(cast<uint32_t>(b_));
     return words_(b_)[q];
+  }
+
+  // Each element from its own word.
+  void draw_each(const std::function<Expr(Expr word)>& law) {
+    out(q_, b_) = mux(q_, {law(word(0)), law(word(1)), law(word(2)), law(word(3))});
   }
 
   void schedule_blocks(std::vector<Func> stages) {
@@ -60,18 +52,15 @@ class PhiloxGenerator : public Generator<T> {
     }
   }
 
-  // (k + 1/2) / 2^24 for the upper 24 bits k of a word; the one value that float32 would round to 1 stays below it.
-  static Expr uniform(const Expr& w) {
-    return min(cast<float>(cast<int32_t>(w >> 8)) + 0.5F, 16777215.0F) * (1.0F / 16777216.0F);
-  }
-
   Var q_{"q"}, b_{"b"};
   Func words_;
 };
 
 class PhiloxWordsGenerator : public PhiloxGenerator<PhiloxWordsGenerator, uint32_t> {
  public:
-  void generate() { out(q_, b_) = mux(q_, {word(0), word(1), word(2), word(3)}); }
+  void generate() {
+    draw_each([](const Expr& w) { return w; });
+  }
   void schedule() { schedule_blocks({}); }
 };
 
@@ -81,8 +70,7 @@ class PhiloxUniform : public PhiloxGenerator<PhiloxUniform, float> {
   Input<float> low{"low"}, high{"high"}, first{"first"}, last{"last"};
 
   void generate() {
-    const auto value = [&](int q) { return strict_float(clamp(low + (high - low) * uniform(word(q)), first, last)); };
-    out(q_, b_) = mux(q_, {value(0), value(1), value(2), value(3)});
+    draw_each([&](const Expr& w) { return strict_float(clamp(low + (high - low) * uniform_draw(w), first, last)); });
   }
   void schedule() { schedule_blocks({}); }
 };
@@ -91,14 +79,12 @@ class PhiloxNormal : public PhiloxGenerator<PhiloxNormal, float> {
  public:
   Input<float> mean{"mean"}, stddev{"stddev"};
 
-  // Box-Muller on the pairs of words (0, 1) and (2, 3): radius from the first, angle from the second.
   void generate() {
     std::vector<Expr> values;
     for (int pair = 0; pair < 4; pair += 2) {
-      const Expr radius = stddev * sqrt(-2.0F * log_poly(uniform(word(pair))));
-      const SineCosine angle = sincos_2pi_poly(uniform(word(pair + 1)));
-      values.push_back(strict_float(mean + radius * angle.cosine));
-      values.push_back(strict_float(mean + radius * angle.sine));
+      const NormalPair normal = normal_draws(word(pair), word(pair + 1), mean, mean, stddev);
+      values.push_back(normal.first);
+      values.push_back(normal.second);
     }
     normals_(b_) = Tuple(values);
     out(q_, b_) = mux(q_, {normals_(b_)[0], normals_(b_)[1], normals_(b_)[2], normals_(b_)[3]});
@@ -109,9 +95,27 @@ class PhiloxNormal : public PhiloxGenerator<PhiloxNormal, float> {
   Func normals_{"normals"};
 };
 
+class PhiloxExponential : public PhiloxGenerator<PhiloxExponential, float> {
+ public:
+  Input<float> mean{"mean"};
+
+  void generate() {
+    draw_each([&](const Expr& w) { return strict_float(mean * exponential_draw(w)); });
+  }
+  void schedule() { schedule_blocks({}); }
+};
+
+class PhiloxBeta21 : public PhiloxGenerator<PhiloxBeta21, float> {
+ public:
+  void generate() { draw_each(beta21_draw); }
+  void schedule() { schedule_blocks({}); }
+};
+
 }  // namespace
 }  // namespace kindling
 
 HALIDE_REGISTER_GENERATOR(kindling::PhiloxWordsGenerator, philox_words)
 HALIDE_REGISTER_GENERATOR(kindling::PhiloxUniform, philox_uniform)
 HALIDE_REGISTER_GENERATOR(kindling::PhiloxNormal, philox_normal)
+HALIDE_REGISTER_GENERATOR(kindling::PhiloxExponential, philox_exponential)
+HALIDE_REGISTER_GENERATOR(kindling::PhiloxBeta21, philox_beta21)

@@ -65,4 +65,24 @@ void fill_normal(const Stream& stream, float mean, float stddev, std::span<float
 /// Fills `out` with uniform draws on (low, high). Runs on the kernels.
 void fill_uniform(const Stream& stream, float low, float high, std::span<float> out, const Context& context);
 
+/// Fills `out` with exponential draws of the given mean (finite, positive). Runs on the kernels.
+void fill_exponential(const Stream& stream, float mean, std::span<float> out, const Context& context);
+/// Fills `out` with draws of Beta(2, 1), density 2x on (0, 1). Runs on the kernels.
+void fill_beta21(const Stream& stream, std::span<float> out, const Context& context);
+/// Makes every row of `out` (R x d) a uniform draw from the simplex: positive entries of sum 1. Runs on the kernels.
+void fill_simplex(const Stream& stream, TensorView out, const Context& context);
+
+/// Rows of N entries, each row N(0, A) with A = (sigma^2 / fan_in)(I - k / (1 + k) 11^T / N): the anti-correlated law
+/// of "Anti-correlated and asymmetric initialization", eq. 1; with `beta_entry` its RAI and RAAI laws (appendix G).
+struct CorrelatedLaw {
+  double k = 100;            ///< strength, above -1: 0 is independent, negative correlates positively
+  double sigma_squared = 2;  ///< sigma^2 > 0
+  bool beta_entry = false;   ///< one entry of each row, at random, is a Beta(2, 1) draw instead
+};
+/// weight (M x fan_in) gets the rows. Without `bias` N = fan_in; with it (M entries) the bias is one more entry of each
+/// row, N = fan_in + 1. sigma^2 is divided by fan_in in both cases. Error{usage} names an option outside its range and
+/// a bias of another size. Runs on the kernels.
+void fill_correlated_rows(const Stream& stream, const CorrelatedLaw& law, TensorView weight, std::span<float> bias,
+                          const Context& context);
+
 }  // namespace kindling

@@ -36,6 +36,27 @@ void fill(const Kernel& kernel, std::string_view name, const Execution& executio
   }
 }
 
+void expect_blocks(std::string_view name, const ConstTensorView& out, std::int64_t row_blocks) {
+  if (out.rows() * row_blocks > std::int64_t{1} << 32) {
+    refuse(name, fmt::format("a stream has 2^32 blocks, found {} rows of {}", out.rows(), row_blocks));
+  }
+}
+
+// A matrix whose every row is a function of its own blocks. A buffer spans less than 2^31 bytes: some rows a call.
+template <class... Parameters>
+void fill_rows(const Kernel& kernel, const Execution& execution, const Stream& stream, TensorView out,
+               std::int64_t row_blocks, Parameters... parameters) {
+  const TensorView matrix = out.matrix();
+  const std::int64_t most =
+      std::max<std::int64_t>(1, (std::int64_t{1} << 28) / std::max<std::int64_t>(matrix.row_stride(), 1));
+  for (std::int64_t row = 0; row < matrix.rows(); row += most) {
+    kernel(execution, static_cast<std::uint32_t>(stream.seed), static_cast<std::uint32_t>(stream.seed >> 32U),
+           stream.step, stream.unit, static_cast<std::uint32_t>(stream.purpose),
+           static_cast<std::uint32_t>(row * row_blocks), parameters...,
+           kernels::out(matrix.rows(row, std::min(most, matrix.rows() - row))));
+  }
+}
+
 }  // namespace
 
 void philox_words(const Execution& execution, const Stream& stream, std::span<std::uint32_t> out,
@@ -63,6 +84,44 @@ void philox_normal(const Execution& execution, const Stream& stream, float mean,
            fmt::format("expected a finite mean and a finite stddev >= 0, found {} and {}", mean, stddev));
   }
   fill(kernel, "philox_normal", execution, stream, out, first_block, mean, stddev);
+}
+
+void philox_exponential(const Execution& execution, const Stream& stream, float mean, std::span<float> out,
+                        std::uint32_t first_block) {
+  static const Kernel kernel{"philox_exponential"};
+  if (!std::isfinite(mean) || !(mean > 0)) {
+    refuse("philox_exponential", fmt::format("expected a finite mean > 0, found {}", mean));
+  }
+  fill(kernel, "philox_exponential", execution, stream, out, first_block, mean);
+}
+
+void philox_beta21(const Execution& execution, const Stream& stream, std::span<float> out, std::uint32_t first_block) {
+  static const Kernel kernel{"philox_beta21"};
+  fill(kernel, "philox_beta21", execution, stream, out, first_block);
+}
+
+void philox_simplex(const Execution& execution, const Stream& stream, TensorView out) {
+  constexpr std::string_view name = "philox_simplex";
+  expect_rows(name, "out", out);
+  if (out.size() == 0) return;
+  const std::int64_t row_blocks = (out.cols() + 3) / 4;
+  expect_blocks(name, out, row_blocks);
+  static const Kernel kernel{name};
+  fill_rows(kernel, execution, stream, out, row_blocks);
+}
+
+void philox_correlated_rows(const Execution& execution, const Stream& stream, const CorrelatedRows& law,
+                            TensorView out) {
+  constexpr std::string_view name = "philox_correlated_rows";
+  expect_rows(name, "out", out);
+  if (!std::isfinite(law.scale) || !std::isfinite(law.shrink)) {
+    refuse(name, fmt::format("expected finite scale and shrink, found {} and {}", law.scale, law.shrink));
+  }
+  if (out.size() == 0) return;
+  const std::int64_t row_blocks = (out.cols() + 3) / 4 + 1;
+  expect_blocks(name, out, row_blocks);
+  static const Kernel kernel{name};
+  fill_rows(kernel, execution, stream, out, row_blocks, law.scale, law.shrink, std::int32_t{law.beta_entry});
 }
 
 }  // namespace kindling::kernels

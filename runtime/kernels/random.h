@@ -7,6 +7,7 @@
 #pragma once
 
 #include <kindling/random.h>
+#include <kindling/tensor.h>
 
 #include <cstdint>
 #include <span>
@@ -29,5 +30,31 @@ void philox_uniform(const Execution& execution, const Stream& stream, float low,
 /// error 1.5e-7. mean and stddev are finite, stddev >= 0; Error{usage} otherwise.
 void philox_normal(const Execution& execution, const Stream& stream, float mean, float stddev, std::span<float> out,
                    std::uint32_t first_block = 0);
+
+/// -mean ln u: exponential draws, between 5.9e-8 mean and 17.4 mean. mean is finite and positive; Error{usage}
+/// otherwise.
+void philox_exponential(const Execution& execution, const Stream& stream, float mean, std::span<float> out,
+                        std::uint32_t first_block = 0);
+
+/// sqrt(u): draws of Beta(2, 1), the law of the larger of two uniforms, on (0, 1).
+void philox_beta21(const Execution& execution, const Stream& stream, std::span<float> out,
+                   std::uint32_t first_block = 0);
+
+// Rows whose entries depend on each other; entry j of row r comes from word j % 4 of block r B + j / 4 of the stream.
+
+/// Each row of out (R x d) uniform on the simplex: exponentials over their sum; B = ceil(d / 4). A row's entries are
+/// positive and sum to 1 within d eps.
+void philox_simplex(const Execution& execution, const Stream& stream, TensorView out);
+
+/// Rows w = scale (z - shrink mean(z)) of out (R x N), z independent standard normals; B = ceil(N / 4) + 1. With
+/// `beta_entry`, one entry of each row (any with equal chance, to N / 2^32) is a Beta(2, 1) draw instead, the others
+/// being what they are without. scale and shrink are finite; Error{usage} otherwise.
+struct CorrelatedRows {
+  float scale = 1.0F;
+  float shrink = 0.0F;
+  bool beta_entry = false;
+};
+void philox_correlated_rows(const Execution& execution, const Stream& stream, const CorrelatedRows& law,
+                            TensorView out);
 
 }  // namespace kindling::kernels

@@ -1,4 +1,8 @@
+#include <fmt/format.h>
 #include <kindling/random.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "kernels/random.h"
 
@@ -10,6 +14,52 @@ void fill_normal(const Stream& stream, float mean, float stddev, std::span<float
 
 void fill_uniform(const Stream& stream, float low, float high, std::span<float> out, const Context& context) {
   kernels::philox_uniform(kernels::execution(context), stream, low, high, out);
+}
+
+void fill_exponential(const Stream& stream, float mean, std::span<float> out, const Context& context) {
+  kernels::philox_exponential(kernels::execution(context), stream, mean, out);
+}
+
+void fill_beta21(const Stream& stream, std::span<float> out, const Context& context) {
+  kernels::philox_beta21(kernels::execution(context), stream, out);
+}
+
+void fill_simplex(const Stream& stream, TensorView out, const Context& context) {
+  kernels::philox_simplex(kernels::execution(context), stream, out);
+}
+
+void fill_correlated_rows(const Stream& stream, const CorrelatedLaw& law, TensorView weight, std::span<float> bias,
+                          const Context& context) {
+  if (!std::isfinite(law.k) || !(law.k > -1)) {
+    throw Error(ErrorCode::usage, fmt::format("correlated rows: expected a finite k > -1, found {}", law.k));
+  }
+  if (!std::isfinite(law.sigma_squared) || !(law.sigma_squared > 0)) {
+    throw Error(ErrorCode::usage,
+                fmt::format("correlated rows: expected a finite sigma^2 > 0, found {}", law.sigma_squared));
+  }
+  if (!bias.empty() && static_cast<std::int64_t>(bias.size()) != weight.rows()) {
+    throw Error(ErrorCode::usage, fmt::format("correlated rows: expected no bias or one of {} entries, found {}",
+                                              weight.rows(), bias.size()));
+  }
+  if (weight.size() == 0) return;
+  const std::int64_t fan_in = weight.cols();
+  const kernels::CorrelatedRows rows{
+      .scale = static_cast<float>(std::sqrt(law.sigma_squared / static_cast<double>(fan_in))),
+      .shrink = static_cast<float>(1 - 1 / std::sqrt(1 + law.k)),
+      .beta_entry = law.beta_entry};
+  const kernels::Execution execution = kernels::execution(context);
+  if (bias.empty()) {
+    kernels::philox_correlated_rows(execution, stream, rows, weight);
+    return;
+  }
+  Tensor both({weight.rows(), fan_in + 1});
+  kernels::philox_correlated_rows(execution, stream, rows, both.view());
+  const TensorView matrix = weight.matrix();
+  for (std::int64_t row = 0; row < weight.rows(); ++row) {
+    const float* from = both.view().row(row);
+    std::copy_n(from, fan_in, matrix.row(row));
+    bias[static_cast<std::size_t>(row)] = from[fan_in];
+  }
 }
 
 }  // namespace kindling

@@ -1,0 +1,154 @@
+// Random matrices whose entries depend on each other along a row. Entry j of row r comes from word j % 4 of block
+// r B + j / 4 of the stream, B the blocks that a row owns: what a row gets depends on no other row and no schedule.
+#include "common/draws.h"
+#include "common/hardware.h"
+
+namespace kindling {
+namespace {
+
+using namespace Halide;
+
+// Uniform on the simplex: exponentials over their sum (L. Devroye, "Non-uniform random variate generation", V.2).
+class PhiloxSimplex : public StreamGenerator<PhiloxSimplex> {
+ public:
+  Output<Buffer<float, 2>> out{"out"};  // (entries, rows)
+
+  void generate() {
+    const Expr entries = out.dim(0).extent(), blocks = (entries + 3) / 4;
+    words_(block_, row_) = block_words(cast<uint32_t>(row_ * blocks + block_));
+    const auto draw = [&](int q) {
+      return select(4 * block_ + q < entries, exponential_draw(words_(block_, row_)[q]), 0.0F);
+    };
+    draw_(q_, block_, row_) = mux(q_, {draw(0), draw(1), draw(2), draw(3)});
+    part_ = RDom(0, 4, 0, blocks, "part");
+    sum_(row_) = 0.0F;
+    sum_(row_) += draw_(part_.x, part_.y, row_);
+    out(k_, row_) = strict_float(draw_(k_ % 4, k_ / 4, row_) / sum_(row_));
+  }
+
+  void schedule() {
+    out.dim(0).set_min(0);
+    out.dim(1).set_min(0);
+    const HardwareFacts facts = hardware_facts(get_target());
+    const Var task("task"), inner("inner"), lane("lane");
+    if (get_target().has_gpu_feature()) {
+      // A thread per row, which draws twice: for the sum and for the entries. Measured by registers under ptxas.
+      out.reorder(k_, row_).gpu_tile(row_, task, lane, facts.gpu_threads, TailStrategy::GuardWithIf);
+      sum_.compute_at(out, lane);
+      sum_.update().unroll(part_.x);
+      return;
+    }
+    // Lanes are rows, which are as short as a network has classes. Measured against a loop over std::log and mt19937.
+    const int v = facts.vector_width;
+    const Expr tasks = max(1, facts.parallel_grain / (v * max(1, out.dim(0).extent())));
+    out.split(row_, inner, lane, v, TailStrategy::GuardWithIf)
+        .split(inner, task, inner, tasks, TailStrategy::GuardWithIf)
+        .reorder(lane, k_, inner, task)
+        .vectorize(lane)
+        .parallel(task);
+    draw_.compute_at(out, inner).bound_extent(row_, v).reorder_storage(row_, q_, block_);
+    draw_.bound(q_, 0, 4).reorder(row_, q_, block_).vectorize(row_).unroll(q_);
+    words_.compute_at(draw_, block_).bound_extent(row_, v).vectorize(row_).store_in(MemoryType::Stack);
+    sum_.compute_at(out, inner).bound_extent(row_, v).vectorize(row_).store_in(MemoryType::Stack);
+    sum_.update().reorder(row_, part_.x, part_.y).vectorize(row_).unroll(part_.x);
+  }
+
+ private:
+  Var k_{"k"}, q_{"q"}, block_{"block"}, row_{"row"};
+  RDom part_;
+  Func words_{"words"}, draw_{"draw"}, sum_{"sum"};
+};
+
+// scale * (z - shrink * mean(z)), z independent standard normals of one row; where `with_beta` is not 0, one entry of
+// each row, any with equal chance, is a Beta(2, 1) draw instead. A row owns one block more than its normals fill: word
+// 0 chooses the entry, word 1 is the draw. So rows with and without it agree in all other entries.
+class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
+ public:
+  Input<float> scale{"scale"}, shrink{"shrink"};
+  Input<int32_t> with_beta{"with_beta"};
+  Output<Buffer<float, 2>> out{"out"};  // (entries, rows)
+
+  void generate() {
+    const Expr entries = out.dim(0).extent(), blocks = (entries + 3) / 4;
+    const auto words_at = [&](const Expr& block) {
+      return block_words(cast<uint32_t>(row_) * cast<uint32_t>(blocks + 1) + cast<uint32_t>(block));
+    };
+    words_(block_, row_) = words_at(block_);
+    std::vector<Expr> values;
+    for (int pair = 0; pair < 4; pair += 2) {
+      const NormalPair normal =
+          normal_draws(words_(block_, row_)[pair], words_(block_, row_)[pair + 1], 0.0F, 0.0F, 1.0F);
+      values.push_back(select(4 * block_ + pair < entries, normal.first, 0.0F));
+      values.push_back(select(4 * block_ + pair + 1 < entries, normal.second, 0.0F));
+    }
+    four_(block_, row_) = Tuple(values);
+    draw_(q_, block_, row_) =
+        mux(q_, {four_(block_, row_)[0], four_(block_, row_)[1], four_(block_, row_)[2], four_(block_, row_)[3]});
+    const auto z = [&](const Expr& k) { return draw_(k % 4, k / 4, row_); };
+    // The sum in sixteen parts, whatever the width of a vector: the same bits on every target.
+    part_ = RDom(0, (entries + parts - 1) / parts, "part");
+    partial_(lane_, row_) = 0.0F;
+    partial_(lane_, row_) += z(part_ * parts + lane_);
+    total_(row_) = 0.0F;
+    total_(row_) += partial_(all_, row_);
+    shift_(row_) = strict_float(shrink * total_(row_) / cast<float>(entries));
+    const Tuple own = words_at(blocks);
+    chosen_(row_) =
+        Tuple(select(with_beta != 0, cast<int32_t>(multiply_high(own[0], cast<uint32_t>(entries), get_target())), -1),
+              beta21_draw(own[1]));
+    out(k_, row_) = select(k_ == chosen_(row_)[0], chosen_(row_)[1], strict_float(scale * (z(k_) - shift_(row_))));
+  }
+
+  void schedule() {
+    out.dim(0).set_min(0);
+    out.dim(1).set_min(0);
+    const HardwareFacts facts = hardware_facts(get_target());
+    const Var task("task"), inner("inner"), lane("lane"), row("row_in");
+    if (get_target().has_gpu_feature()) {
+      // A thread per part of a row for the sums, then one per block of four entries, which draws them again. Measured
+      // by registers under ptxas.
+      const Var x("x"), y("y"), lane_x("lane_x"), lane_y("lane_y");
+      partial_.compute_root().gpu_tile(lane_, row_, x, y, lane_x, lane_y, parts, facts.gpu_block_y,
+                                       TailStrategy::GuardWithIf);
+      partial_.update().gpu_tile(lane_, row_, x, y, lane_x, lane_y, parts, facts.gpu_block_y,
+                                 TailStrategy::GuardWithIf);
+      shift_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
+      total_.compute_at(shift_, lane_x);
+      chosen_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
+      out.split(k_, k_, inner, 4, TailStrategy::GuardWithIf)
+          .unroll(inner)
+          .gpu_tile(k_, row_, x, y, lane_x, lane_y, facts.gpu_block_x, facts.gpu_block_y, TailStrategy::GuardWithIf);
+      return;
+    }
+    // Row by row through L1: drawn, summed, shifted and stored. Measured against philox_normal of as many entries, and
+    // against std::normal_distribution over std::mt19937.
+    const int v = facts.vector_width;
+    const Expr rows = max(1, facts.parallel_grain / max(1, out.dim(0).extent()));
+    out.split(row_, task, row, rows, TailStrategy::GuardWithIf)
+        .vectorize(k_, v, TailStrategy::GuardWithIf)
+        .parallel(task);
+    draw_.compute_at(out, row).bound(q_, 0, 4).reorder(q_, block_, row_).unroll(q_);
+    draw_.split(block_, block_, lane, v, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
+    for (Func* f : {&words_, &four_}) {
+      f->compute_at(draw_, block_).bound_extent(block_, v).vectorize(block_).store_in(MemoryType::Stack);
+    }
+    partial_.compute_at(out, row).bound_extent(lane_, parts).vectorize(lane_, v).store_in(MemoryType::Stack);
+    partial_.update().reorder(lane_, part_, row_).vectorize(lane_, v).unroll(lane_);
+    total_.compute_at(out, row);
+    shift_.compute_at(out, row);
+    chosen_.compute_at(out, row);
+  }
+
+ private:
+  static constexpr int parts = 16;
+  Var k_{"k"}, q_{"q"}, block_{"block"}, row_{"row"}, lane_{"part_lane"};
+  RDom part_, all_{0, parts, "all"};
+  Func words_{"words"}, four_{"four"}, draw_{"draw"}, partial_{"partial"}, total_{"total"}, shift_{"shift"},
+      chosen_{"chosen"};
+};
+
+}  // namespace
+}  // namespace kindling
+
+HALIDE_REGISTER_GENERATOR(kindling::PhiloxSimplex, philox_simplex)
+HALIDE_REGISTER_GENERATOR(kindling::PhiloxCorrelatedRows, philox_correlated_rows)
