@@ -18,7 +18,7 @@ struct Progress {
 /// What every operation of the library needs to know about its surroundings.
 struct Context {
   std::uint64_t seed = 0;  ///< all random numbers are a pure function of it
-  int threads = 0;         ///< worker threads, 0: one per available core; results do not depend on it
+  int threads = 0;         ///< 0: KINDLING_THREADS, else one per available core; results do not depend on it
   std::string target;      ///< hardware target by name; empty: KINDLING_TARGET, else the best that runs here
   std::function<void(const Progress&)> progress;  ///< may be empty
   std::stop_token stop;                           ///< operations end with Error{interrupted} soon after a stop request

@@ -4,8 +4,10 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <thread>
 
@@ -63,6 +65,20 @@ int available_cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// KINDLING_THREADS if set, else the cores.
+int default_threads() {
+  static const int cores = available_cores();
+  const char* text = std::getenv("KINDLING_THREADS");
+  if (text == nullptr || *text == '\0') return cores;
+  int threads = 0;
+  const char* end = text + std::strlen(text);
+  const auto [rest, status] = std::from_chars(text, end, threads);
+  if (status != std::errc() || rest != end || threads < 1) {
+    throw Error(ErrorCode::usage, fmt::format("KINDLING_THREADS: expected a number of threads, found '{}'", text));
+  }
+  return threads;
 }
 
 // Copies results to the host and gives device memory back, whatever the kernel's fate was.
@@ -124,12 +140,11 @@ std::vector<std::string> kernel_names() {
 }
 
 Execution execution(const Context& context) {
-  static const int cores = available_cores();
   if (context.threads < 0) {
     throw Error(ErrorCode::usage, fmt::format("threads: expected 0 or more, found {}", context.threads));
   }
   return {context.target.empty() ? &default_target() : &require_target(context.target),
-          context.threads == 0 ? cores : context.threads};
+          context.threads == 0 ? default_threads() : context.threads};
 }
 
 Buffer::Buffer(Use use, void* data, halide_type_t type, std::size_t element_size,

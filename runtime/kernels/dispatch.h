@@ -40,7 +40,8 @@ struct Execution {
   const Target* target = nullptr;
   int threads = 1;
 };
-/// Resolves a Context: its target or the default; its thread count or the number of available cores.
+/// Resolves a Context: its target or the default; its thread count, or KINDLING_THREADS if set, or the number
+/// of available cores. Throws Error{usage} for a target or a thread count that makes no sense.
 Execution execution(const Context& context);
 
 /// A Halide buffer over memory that the caller keeps alive during the call.

@@ -1,0 +1,39 @@
+/* Philox 4x32-10 (Salmon et al., SC 2011): element i of an output is element 4 first_block + i of the stream, a pure
+ * function of the stream and its index. Words are the same on every target; uniforms and normals are the same bits on
+ * every CPU target and agree on devices to a few units in the last place. KINDLING_USAGE when the blocks asked for run
+ * past 2^32. */
+#ifndef KINDLING_KERNELS_RANDOM_H
+#define KINDLING_KERNELS_RANDOM_H
+
+#include <kindling/kernels/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Key: seed. Counter of block j: (j, step, unit, purpose). Kindling's own methods use the purposes 1 to 255. */
+typedef struct kindling_stream {
+  uint64_t seed;
+  uint32_t purpose, unit, step;
+} kindling_stream;
+
+/* Raw 32-bit words. */
+KINDLING_CHECKED kindling_status kindling_philox_words(const kindling_context* context, kindling_stream stream,
+                                                       uint32_t first_block, kindling_words out);
+
+/* low + (high - low) u with u = (word / 256 + 1/2) / 2^24; strictly between low and high, which are finite with a float
+ * between them. */
+KINDLING_CHECKED kindling_status kindling_philox_uniform(const kindling_context* context, kindling_stream stream,
+                                                         uint32_t first_block, float low, float high,
+                                                         kindling_vector out);
+
+/* mean + stddev * normal (Box and Muller); both finite, stddev >= 0. */
+KINDLING_CHECKED kindling_status kindling_philox_normal(const kindling_context* context, kindling_stream stream,
+                                                        uint32_t first_block, float mean, float stddev,
+                                                        kindling_vector out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
