@@ -107,6 +107,14 @@ typedef struct kindling_const_counts {
   const int64_t* data;
   int64_t size;
 } kindling_const_counts;
+typedef struct kindling_bytes {
+  uint8_t* data;
+  int64_t size;
+} kindling_bytes;
+typedef struct kindling_const_bytes {
+  const uint8_t* data;
+  int64_t size;
+} kindling_const_bytes;
 typedef struct kindling_words {
   uint32_t* data;
   int64_t size;

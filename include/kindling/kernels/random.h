@@ -32,6 +32,28 @@ KINDLING_CHECKED kindling_status kindling_philox_normal(const kindling_context* 
                                                         uint32_t first_block, float mean, float stddev,
                                                         kindling_vector out);
 
+/* -mean ln u: exponential draws; mean finite and positive. */
+KINDLING_CHECKED kindling_status kindling_philox_exponential(const kindling_context* context, kindling_stream stream,
+                                                             uint32_t first_block, float mean, kindling_vector out);
+
+/* sqrt(u): draws of Beta(2, 1), the law of the larger of two uniforms. */
+KINDLING_CHECKED kindling_status kindling_philox_beta21(const kindling_context* context, kindling_stream stream,
+                                                        uint32_t first_block, kindling_vector out);
+
+/* Rows of out (R x d) uniform on the simplex. Entry j of row r comes from word j % 4 of block r ceil(d / 4) + j / 4. */
+KINDLING_CHECKED kindling_status kindling_philox_simplex(const kindling_context* context, kindling_stream stream,
+                                                         kindling_matrix out);
+
+/* Rows w = scale (z - shrink mean(z)) of out (R x N), z independent standard normals from blocks r (ceil(N / 4) + 1)
+ * on. With beta_entry other than 0, one entry of each row is a Beta(2, 1) draw instead. scale and shrink are finite. */
+typedef struct kindling_correlated_rows {
+  float scale, shrink;
+  int beta_entry;
+} kindling_correlated_rows;
+KINDLING_CHECKED kindling_status kindling_philox_correlated_rows(const kindling_context* context,
+                                                                 kindling_stream stream, kindling_correlated_rows law,
+                                                                 kindling_matrix out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 #include <kindling/activation.h>
 #include <kindling/error.h>
-#include <kindling/kernels/base.h>
+#include <kindling/kernels/random.h>
+#include <kindling/random.h>
 #include <kindling/tensor.h>
 
 #include <cstdint>
@@ -23,6 +24,10 @@ kindling_status failed(kindling_status status, std::string_view message) noexcep
 
 /// Where a context says to run; NULL: the default.
 Execution execution_of(const kindling_context* context);
+
+inline Stream stream_of(const kindling_stream& s) {
+  return {.seed = s.seed, .purpose = Purpose{s.purpose}, .unit = s.unit, .step = s.step};
+}
 
 /// Turns the arguments of one function into views; what is malformed becomes Error{usage} with function and argument.
 class Arguments {

@@ -133,6 +133,43 @@ static void other_families(void) {
   CHECK(norms[0] == 4 + 16);
 }
 
+static void more_families(void) {
+  const float image[9] = {1, 2, 3, 4, 9, 6, 7, 8, 5}; /* 3 x 3 pixels, one channel */
+  const kindling_const_matrix one = {image, 1, 9, 0};
+  float out[36], weight[1] = {2}, bias[1] = {1}, mean[1] = {3}, variance[1] = {4};
+  uint8_t index[4];
+  CHECK(kindling_max_pool_forward(NULL, one, (kindling_pool_shape){3, 3, 1, 2, 2, 1, 0},
+                                  (kindling_matrix){out, 1, 4, 0}, (kindling_bytes){index, 4}) == KINDLING_OK);
+  CHECK(out[0] == 9 && out[3] == 9 && index[0] == 3 && index[1] == 2 && index[2] == 1 && index[3] == 0);
+  CHECK(kindling_average_pool_forward(NULL, one, (kindling_pool_shape){3, 3, 1, 3, 3, 1, 0},
+                                      (kindling_matrix){out, 1, 1, 0}) == KINDLING_OK);
+  CHECK(fabs(out[0] - 5.0) < 1e-6);
+  CHECK(kindling_patches(NULL, one, (kindling_patch_shape){3, 3, 1, 2, 2, 1, 0}, (kindling_matrix){out, 4, 4, 0}) ==
+        KINDLING_OK);
+  CHECK(out[0] == 1 && out[1] == 2 && out[2] == 4 && out[3] == 9 && out[15] == 5);
+  /* (x - 3) / 2 * 2 + 1, then ReLU. */
+  CHECK(kindling_batch_norm_inference(NULL, (kindling_const_matrix){image, 9, 1, 0},
+                                      (kindling_batch_norm){{weight, 1}, {bias, 1}, 0},
+                                      (kindling_const_vector){mean, 1}, (kindling_const_vector){variance, 1}, relu,
+                                      (kindling_matrix){out, 9, 1, 0}) == KINDLING_OK);
+  CHECK(out[0] == 0 && fabs(out[4] - 7.0) < 1e-5);
+  CHECK(kindling_row_norms(NULL, (kindling_const_matrix){image, 3, 2, 3}, (kindling_vector){out, 3}) == KINDLING_OK);
+  CHECK(fabs(out[0] - sqrt(5.0)) < 1e-6 && fabs(out[2] - sqrt(113.0)) < 1e-5);
+  const float jacobian[2] = {1, 1};
+  CHECK(kindling_jacobian_product(NULL, (kindling_const_matrix){jacobian, 1, 2, 0},
+                                  (kindling_const_matrix){image, 2, 3, 0}, NULL,
+                                  (kindling_matrix){out, 1, 3, 0}) == KINDLING_OK);
+  CHECK(out[0] == 5 && out[1] == 11 && out[2] == 9);
+  CHECK(kindling_dropout(NULL, one, (kindling_stream){1, 300, 0, 0}, 0.5, (kindling_matrix){out, 1, 9, 0}) ==
+        KINDLING_OK);
+  for (int i = 0; i < 9; ++i) CHECK(out[i] == 0 || out[i] == 2 * image[i]);
+  CHECK(kindling_philox_simplex(NULL, (kindling_stream){1, 300, 0, 0}, (kindling_matrix){out, 3, 10, 12}) ==
+        KINDLING_OK);
+  double sum = 0;
+  for (int i = 0; i < 10; ++i) sum += out[12 + i];
+  CHECK(fabs(sum - 1) < 1e-6);
+}
+
 static void refusals(void) {
   const kindling_matrix Y = {y, N, M, M + GAP};
   y[0] = -5.0f;
@@ -195,6 +232,7 @@ int main(void) {
   forward_everywhere();
   train();
   other_families();
+  more_families();
   refusals();
   printf("kindling kernels %s: %s\n", kindling_kernels_version(), failures == 0 ? "all as expected" : "FAILED");
   return failures == 0 ? 0 : 1;
