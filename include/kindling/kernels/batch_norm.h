@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-/* Scale and shift of every channel: z = (x - mean) / sqrt(variance + epsilon) * weight + bias. weight, bias (C). */
+/* Scale and shift of every channel: z = (x - mean) / sqrt(variance + epsilon) * weight + bias. weight, bias (C);
+ * epsilon > 0. */
 typedef struct kindling_batch_norm {
   kindling_const_vector weight, bias;
   float epsilon;

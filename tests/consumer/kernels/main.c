@@ -136,7 +136,7 @@ static void other_families(void) {
 static void more_families(void) {
   const float image[9] = {1, 2, 3, 4, 9, 6, 7, 8, 5}; /* 3 x 3 pixels, one channel */
   const kindling_const_matrix one = {image, 1, 9, 0};
-  float out[36], weight[1] = {2}, bias[1] = {1}, mean[1] = {3}, variance[1] = {4};
+  float out[36], gamma_1[1] = {2}, beta_1[1] = {1}, mean[1] = {3}, variance[1] = {4};
   uint8_t index[4];
   CHECK(kindling_max_pool_forward(NULL, one, (kindling_pool_shape){3, 3, 1, 2, 2, 1, 0},
                                   (kindling_matrix){out, 1, 4, 0}, (kindling_bytes){index, 4}) == KINDLING_OK);
@@ -149,7 +149,7 @@ static void more_families(void) {
   CHECK(out[0] == 1 && out[1] == 2 && out[2] == 4 && out[3] == 9 && out[15] == 5);
   /* (x - 3) / 2 * 2 + 1, then ReLU. */
   CHECK(kindling_batch_norm_inference(NULL, (kindling_const_matrix){image, 9, 1, 0},
-                                      (kindling_batch_norm){{weight, 1}, {bias, 1}, 0},
+                                      (kindling_batch_norm){{gamma_1, 1}, {beta_1, 1}, 1e-12f},
                                       (kindling_const_vector){mean, 1}, (kindling_const_vector){variance, 1}, relu,
                                       (kindling_matrix){out, 9, 1, 0}) == KINDLING_OK);
   CHECK(out[0] == 0 && fabs(out[4] - 7.0) < 1e-5);
