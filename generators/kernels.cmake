@@ -87,3 +87,4 @@ kindling_add_kernel(perturbed_input_gradient GENERATOR perturbed_input_gradient 
 kindling_add_kernel(perturbed_input_gradient_tanh GENERATOR perturbed_input_gradient SOURCE perturbed_dense_generator.cpp PARAMS activation=tanh)
 kindling_add_kernel(perturbed_input_gradient_sigmoid GENERATOR perturbed_input_gradient SOURCE perturbed_dense_generator.cpp PARAMS activation=sigmoid)
 kindling_add_kernel(active_counts GENERATOR active_counts SOURCE activity_generator.cpp)
+kindling_add_kernel(stored_scatter GENERATOR stored_scatter SOURCE stored_scatter_generator.cpp)

@@ -4,6 +4,7 @@
 // Sums over samples run over groups of fixed size in float32 and over the groups, in their order, in float64: neither
 // threads nor the division of the data into calls at multiples of the group changes a bit.
 #include "common/elementwise.h"
+#include "common/grouped_sums.h"
 
 namespace kindling {
 namespace {
@@ -50,52 +51,6 @@ class Standardize : public Generator<Standardize> {
   Var k_{"k"}, n_{"n"};
 };
 
-// A variance that rounding took below zero; a NaN stays one, whatever LLVM assumes of ordinary comparisons.
-Expr not_negative(const Expr& variance) {
-  return select(strict_float(variance < cast<double>(0.0F)), cast<double>(0.0F), variance);
-}
-
-// Row `rows` of a group. The last group may be a part; its missing rows are never visited, but only the clamp tells
-// that to the bounds inference.
-Expr row_in(const Expr& group, const Expr& rows, const Expr& batch, const Expr& group_rows) {
-  return min(likely(group * group_rows + rows), batch - 1);
-}
-
-// Schedules of a per-group float32 sum `part`(feature, ..., group) and of the float64 totals made of it.
-struct GroupedSums {
-  Func part, totals;  // totals' update 0 adds the groups up
-  Var feature, group;
-  RDom rows, groups;
-
-  // A task owns a block of features and goes through all groups, so that only one group's sums are ever stored. A block
-  // is as wide as the two sums of some thirty classes in L1 allow: the longer its part of a row, the fewer pages per
-  // byte. Measured against one pass over the matrix by memcpy.
-  void schedule_cpu(const HardwareFacts& facts, const std::vector<VarOrRVar>& between) {
-    const Var block("block"), inner("inner"), lane("lane");
-    const int v = facts.vector_width, width = facts.l1_bytes / 256;
-    std::vector<VarOrRVar> order{lane, inner};
-    order.insert(order.end(), between.begin(), between.end());
-    order.insert(order.end(), {groups.x, block});
-    totals.update().split(feature, block, inner, width, TailStrategy::GuardWithIf);
-    totals.update()
-        .split(inner, inner, lane, v, TailStrategy::GuardWithIf)
-        .reorder(order)
-        .vectorize(lane)
-        .parallel(block);
-    part.compute_at(totals, groups.x).store_at(totals, block).vectorize(feature, v);
-    part.update().reorder(feature, rows.x).vectorize(feature, v, TailStrategy::GuardWithIf);
-  }
-
-  // A thread per feature and group; the groups' few sums are added up on the host, since a device need not have
-  // float64. Measured by registers under ptxas.
-  void schedule_gpu(const HardwareFacts& facts) {
-    const Var block("block"), thread("thread"), thread0("thread0"), block0("block0");
-    part.compute_root().gpu_tile(feature, block0, thread0, facts.gpu_threads, TailStrategy::GuardWithIf);
-    part.update().split(feature, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
-    part.update().reorder(rows.x, thread, block, group).gpu_blocks(block, group).gpu_threads(thread);
-  }
-};
-
 class ClassScatter : public Generator<ClassScatter> {
  public:
   // The same groups as dense_moments; runtime/kernels/dense.h tells it to callers.
@@ -116,7 +71,8 @@ class ClassScatter : public Generator<ClassScatter> {
     inside.where(group * group_rows + inside < batch);
     const Expr n = row_in(group, inside, batch, group_rows);
     const Expr c = clamp(label(n), 0, totals.output_buffers()[0].dim(1).extent() - 1);
-    const Expr value = z(m_, n) - shift(m_);
+    const Expr m = feature_in(m_, z.dim(0).extent());
+    const Expr value = z(m, n) - shift(m);
     part(m_, klass_, group) = Tuple(0.0F, 0.0F);
     part(m_, c, group) = Tuple(part(m_, c, group)[0] + value, part(m_, c, group)[1] + value * value);
     const FuncRef sums = part(m_, klass_, groups);
@@ -160,7 +116,7 @@ class ColumnMean : public Generator<ColumnMean> {
     RDom rows(0, group_rows, "rows");
     rows.where(group * group_rows + rows < batch);
     Func part("part"), totals("totals");
-    part(k_, group) += x(k_, row_in(group, rows, batch, group_rows));
+    part(k_, group) += x(feature_in(k_, x.dim(0).extent()), row_in(group, rows, batch, group_rows));
     totals(k_) += cast<double>(part(k_, groups));
     mean(k_) = cast<float>(totals(k_) / batch);
     sums_ = {part, totals, k_, group, rows, groups};
@@ -202,7 +158,7 @@ class FeatureMoments : public Generator<FeatureMoments> {
     const RDom groups(0, (batch + group_rows - 1) / group_rows, "groups");
     RDom rows(0, group_rows, "rows");
     rows.where(group * group_rows + rows < batch);
-    const Expr value = as_value(x(k_, row_in(group, rows, batch, group_rows))) - shift;
+    const Expr value = as_value(x(feature_in(k_, x.dim(0).extent()), row_in(group, rows, batch, group_rows))) - shift;
     Func part("part"), totals("totals");
     part(k_, group) = Tuple(0.0F, 0.0F);
     part(k_, group) = Tuple(part(k_, group)[0] + value, part(k_, group)[1] + value * value);

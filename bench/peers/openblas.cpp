@@ -3,6 +3,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "peers/peers.h"
 #include "peers/row_workers.h"
@@ -78,6 +79,60 @@ class OpenBlasPeer final : public Peer {
                   as_int(a.dz.row_stride()), a.x.data(), as_int(a.x.row_stride()), 1.0F, a.w.data(),
                   as_int(a.w.row_stride()));
       bias_step(a);
+    };
+  }
+
+  // One-hot labels times the matrix, then times the squares of what the class means leave.
+  [[nodiscard]] std::function<void()> class_moments(const ClassMoments& a) const override {
+    const auto n = static_cast<std::size_t>(a.z.rows()), m = static_cast<std::size_t>(a.z.cols());
+    const auto classes = static_cast<std::size_t>(a.mean.rows());
+    return [this, a, n, m, classes, one_hot = std::vector<float>(n * classes),
+            squares = std::vector<float>(n * m)]() mutable {
+      std::vector<float> count(classes);
+      std::fill(one_hot.begin(), one_hot.end(), 0.0F);
+      for (std::size_t i = 0; i < n; ++i) count[static_cast<std::size_t>(a.labels[i])] += 1.0F;
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto c = static_cast<std::size_t>(a.labels[i]);
+        one_hot[i * classes + c] = 1.0F / count[c];
+      }
+      const auto sum = [&](const float* x, std::int64_t stride, const TensorView& y) {
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, as_int(y.rows()), as_int(y.cols()), as_int(a.z.rows()),
+                    1.0F, one_hot.data(), as_int(y.rows()), x, as_int(stride), 0.0F, y.data(), as_int(y.row_stride()));
+      };
+      sum(a.z.data(), a.z.row_stride(), a.mean);
+      workers_.run(a.z.rows(), a.z.cols(), [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) {
+          const float* __restrict z = a.z.row(i);
+          const float* __restrict mean = a.mean.row(a.labels[static_cast<std::size_t>(i)]);
+          float* __restrict square = squares.data() + static_cast<std::size_t>(i) * m;
+          for (std::size_t k = 0; k < m; ++k) square[k] = (z[k] - mean[k]) * (z[k] - mean[k]);
+        }
+      });
+      sum(squares.data(), a.z.cols(), a.variance);
+    };
+  }
+
+  [[nodiscard]] std::function<void()> covariance(const Covariance& a) const override {
+    const auto n = static_cast<std::size_t>(a.x.rows()), d = static_cast<std::size_t>(a.x.cols());
+    return [this, a, n, d, centred = std::vector<float>(n * d)]() mutable {
+      std::vector<float> mean(d);
+      for (std::size_t i = 0; i < n; ++i) {
+        const float* __restrict x = a.x.row(static_cast<std::int64_t>(i));
+        for (std::size_t k = 0; k < d; ++k) mean[k] += x[k];
+      }
+      for (float& v : mean) v /= static_cast<float>(n);
+      workers_.run(a.x.rows(), a.x.cols(), [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) {
+          const float* __restrict x = a.x.row(i);
+          float* __restrict y = centred.data() + static_cast<std::size_t>(i) * d;
+          for (std::size_t k = 0; k < d; ++k) y[k] = x[k] - mean[k];
+        }
+      });
+      cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, as_int(a.x.cols()), as_int(a.x.rows()),
+                  1.0F / static_cast<float>(n), centred.data(), as_int(a.x.cols()), 0.0F, a.covariance.data(),
+                  as_int(a.covariance.row_stride()));
+      for (std::int64_t i = 0; i < a.x.cols(); ++i)
+        for (std::int64_t j = 0; j < i; ++j) a.covariance.row(i)[j] = a.covariance.row(j)[i];
     };
   }
 

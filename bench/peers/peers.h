@@ -3,6 +3,7 @@
 
 #include <kindling/tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -29,6 +30,26 @@ struct DenseBackward {
   const float* learning_rate = nullptr;
 };
 
+/// Means and variances of every class over the rows of z, in any way that is stable.
+struct ClassMoments {
+  ConstTensorView z;  ///< N x M
+  std::span<const std::int32_t> labels;
+  TensorView mean, variance;  ///< C x M
+};
+
+/// Covariance of the columns of x, divided by N, both halves.
+struct Covariance {
+  ConstTensorView x;      ///< N x D
+  TensorView covariance;  ///< D x D
+};
+
+/// Donsker-Varadhan value of B estimates and its gradient with respect to both scores.
+struct InformationLoss {
+  ConstTensorView joint, product;  ///< B x N, B x M
+  std::span<float> value;
+  TensorView joint_gradient, product_gradient;
+};
+
 class Peer {
  public:
   virtual ~Peer() = default;
@@ -38,6 +59,11 @@ class Peer {
   /// Binds an operation to its buffers. An empty function: this peer does not offer it.
   [[nodiscard]] virtual std::function<void()> dense_forward(const DenseForward& arguments) const = 0;
   [[nodiscard]] virtual std::function<void()> dense_backward(const DenseBackward& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> class_moments(const ClassMoments& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> covariance(const Covariance& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> information_loss(const InformationLoss& /*arguments*/) const {
+    return {};
+  }
 };
 
 struct PeerRow {

@@ -152,4 +152,38 @@ ScatterCriteria scatter_criteria(const Execution& execution, std::span<const std
   return result;
 }
 
+StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std::span<const std::int32_t> labels,
+                             std::int64_t classes) {
+  static const Kernel kernel{"stored_scatter"};
+  constexpr std::string_view name = "stored_scatter";
+  expect_samples(name, z);
+  expect_size(name, "labels", labels, z.rows());
+  if (classes < 1) refuse(name, fmt::format("expected at least one class, found {}", classes));
+  expect_labels(name, labels, classes);
+  const auto size = static_cast<std::size_t>(classes);
+  StoredScatter result{std::vector<std::int64_t>(size), {}, {}};
+  std::vector<std::int32_t> first(size);
+  for (std::size_t i = labels.size(); i-- > 0;) {
+    const auto c = static_cast<std::size_t>(labels[i]);
+    ++result.count[c];
+    first[c] = static_cast<std::int32_t>(i);
+  }
+  ScatterCriteria& k = result.criteria;
+  const auto features = static_cast<std::size_t>(z.cols());
+  for (auto* values : {&k.mean, &k.total, &k.between, &k.within, &k.between_weighted, &k.within_weighted})
+    values->resize(features);
+  k.class_mean.resize(size * features);
+  result.class_variance.resize(size * features);
+  if (features == 0) return result;
+  const auto output = [](std::vector<double>& values) { return out(std::span<double>(values)); };
+  const auto class_output = [&](std::vector<double>& values) {
+    return class_matrix(Use::out, std::span<double>(values), z.cols(), classes);
+  };
+  kernel(execution, buffer_of(Use::in, z), in(labels), in(std::span<const std::int64_t>(result.count)),
+         in(std::span<const std::int32_t>(first)), output(k.mean), output(k.total), output(k.between), output(k.within),
+         output(k.between_weighted), output(k.within_weighted), class_output(k.class_mean),
+         class_output(result.class_variance));
+  return result;
+}
+
 }  // namespace kindling::kernels

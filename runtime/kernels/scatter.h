@@ -67,4 +67,17 @@ ScatterCriteria scatter_criteria(const Execution& execution, std::span<const std
                                  std::span<const double> sum, std::span<const double> sum_squares,
                                  std::span<const float> shift);
 
+/// Scatter of a stored matrix and the moments of its classes.
+struct StoredScatter {
+  std::vector<std::int64_t> count;     ///< C: samples of each class
+  std::vector<double> class_variance;  ///< C x M: (1/m_c) sum_{i in c} (z_i - mu_c)^2; 0 for a class without samples
+  ScatterCriteria criteria;            ///< class_mean is 0 for a class without samples
+};
+
+/// Everything of scatter_criteria in one pass over z (N x M), N >= 1, labels (N) in 0..classes-1 (Error{usage} names
+/// the sample). No shift is asked for: the sums of a class run about its first sample, so that variances stay right to
+/// about 1e-5 of (variance + squared distance of that sample from its class mean), whatever the means are.
+StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std::span<const std::int32_t> labels,
+                             std::int64_t classes);
+
 }  // namespace kindling::kernels
