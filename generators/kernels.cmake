@@ -14,6 +14,14 @@ kindling_add_kernel(dense_moments GENERATOR dense_moments SOURCE dense_moments_g
 kindling_add_kernel(dense_moments_tanh GENERATOR dense_moments SOURCE dense_moments_generator.cpp PARAMS activation=tanh)
 kindling_add_kernel(dense_moments_sigmoid GENERATOR dense_moments SOURCE dense_moments_generator.cpp PARAMS activation=sigmoid)
 
+kindling_add_kernel(conv2d_forward GENERATOR conv2d_forward SOURCE conv_generator.cpp)
+kindling_add_kernel(conv2d_forward_tanh GENERATOR conv2d_forward SOURCE conv_generator.cpp PARAMS activation=tanh)
+kindling_add_kernel(conv2d_forward_sigmoid GENERATOR conv2d_forward SOURCE conv_generator.cpp PARAMS activation=sigmoid)
+kindling_add_kernel(conv2d_input_gradient GENERATOR conv2d_input_gradient SOURCE conv_generator.cpp)
+kindling_add_kernel(conv2d_input_gradient_tanh GENERATOR conv2d_input_gradient SOURCE conv_generator.cpp PARAMS activation=tanh)
+kindling_add_kernel(conv2d_input_gradient_sigmoid GENERATOR conv2d_input_gradient SOURCE conv_generator.cpp PARAMS activation=sigmoid)
+kindling_add_kernel(conv2d_weight_gradient GENERATOR conv2d_weight_gradient SOURCE conv_gradient_generator.cpp)
+
 kindling_add_kernel(campaign_norms GENERATOR campaign_norms SOURCE campaign_generator.cpp)
 kindling_add_kernel(campaign_project GENERATOR campaign_project SOURCE campaign_generator.cpp)
 kindling_add_kernel(campaign_update GENERATOR campaign_update SOURCE campaign_generator.cpp)

@@ -1,0 +1,261 @@
+// Weight and bias gradient of a 2-d convolution: a contraction over the pixels of all samples.
+#include "common/image_contraction.h"
+
+namespace kindling {
+namespace {
+
+using namespace Halide;
+
+// dW(o, c, ky, kx) = sum over samples and pixels p of dZ(o, p) X(c, window of p at (kx, ky)), db(o) = sum of dZ(o, p).
+// Groups of samples are summed on their own and their sums added up in order, so that the number of threads makes no
+// difference.
+class ConvWeightGradient : public Generator<ConvWeightGradient> {
+ public:
+  Input<Buffer<float, 3>> x{"x"};    // (channels_in * width, height, batch)
+  Input<Buffer<float, 3>> dz{"dz"};  // (channels_out, out_width * out_height, batch)
+  Input<int> stride{"stride"};
+  Input<int> padding{"padding"};
+  Output<Buffer<float, 4>> dw{"dw"};  // (kernel_width, kernel_height, channels_in, channels_out)
+  Output<Buffer<float, 1>> db{"db"};  // (channels_out)
+
+  void generate() {
+    const HardwareFacts facts = hardware_facts(get_target());
+    const Expr channels = dw.dim(2).extent(), kernel_width = dw.dim(0).extent(), kernel_height = dw.dim(1).extent();
+    const Expr width = x.dim(0).extent() / channels, height = x.dim(1).extent();
+    const PaddedImage image{[&](Expr i, Expr row, Expr n) { return x(i, row, n); },
+                            channels,
+                            width,
+                            height,
+                            x.dim(2).extent(),
+                            padding,
+                            padding,
+                            1,
+                            width + 2 * padding,
+                            height + 2 * padding};
+    const Windows windows{kernel_width,
+                          kernel_height,
+                          stride,
+                          0,
+                          0,
+                          (image.padded_width - kernel_width) / stride + 1,
+                          (image.padded_height - kernel_height) / stride + 1};
+    pixels_ = windows.pixels();
+    cols_ = dz.dim(0).extent();
+    terms_ = kernel_width * kernel_height * channels;
+    samples_per_group_ = max(pixels_per_group / max(pixels_, 1), 1);
+    groups_ = (dz.dim(2).extent() + samples_per_group_ - 1) / samples_per_group_;
+
+    base_(pixel_) = windows.base(image, pixel_);
+    // Term (ky, kx, c) of a window, as an offset from where the window begins.
+    const Expr run = kernel_width * channels;
+    offset_(term_) = term_ / run * image.pitch() + term_ % run;
+
+    partial_(col_, term_, group_) = undef<float>();
+    const bool gpu = get_target().has_gpu_feature();
+    const int v = gpu ? 1 : facts.vector_width, wide = gpu ? facts.gpu_thread_tile_x : facts.tile_vectors;
+    if (gpu) {
+      add("gradient", {facts.gpu_thread_tile_y, wide, v}, 0, cols_, true, image);
+    } else {
+      const Expr vectors = cols_ / v;
+      add("gradient", {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v), false, image);
+      for (int n = 1; n < wide; ++n) {
+        add("narrow" + std::to_string(n), {facts.narrow_rows, n, v}, vectors / wide * (wide * v),
+            select(vectors % wide == n, n * v, 0), false, image);
+      }
+      add("edge", {facts.narrow_rows, 1, v}, vectors * v, cols_ % v, true, image);
+    }
+    const Type total_type = Float(gpu ? 32 : 64);  // not every GPU has double
+    group_terms_ = RDom(0, groups_, "group_terms");
+    total_(col_, term_) = cast(total_type, 0);
+    total_(col_, term_) += cast(total_type, partial_(col_, term_, group_terms_));
+    dw(kx_, ky_, channel_, col_) = cast<float>(total_(col_, (ky_ * kernel_width + kx_) * channels + channel_));
+
+    bias_terms_ = RDom(0, pixels_, 0, samples_per_group_, "bias_terms");
+    const Expr n = group_ * samples_per_group_ + bias_terms_.y;
+    bias_terms_.where(n < dz.dim(2).extent());
+    bias_partial_(col_, group_) = 0.0F;
+    bias_partial_(col_, group_) += dz(col_, bias_terms_.x, unsafe_promise_clamped(n, 0, dz.dim(2).extent() - 1));
+    bias_total_(col_) = cast(total_type, 0);
+    bias_total_(col_) += cast(total_type, bias_partial_(col_, group_terms_));
+    db(col_) = cast<float>(bias_total_(col_));
+  }
+
+  void schedule() {
+    for (int i = 0; i < 3; ++i) {
+      x.dim(i).set_min(0);
+      dz.dim(i).set_min(0);
+    }
+    for (int i = 0; i < 3; ++i) dw.dim(i).set_min(0);
+    dw.dim(3).set_bounds(0, dz.dim(0).extent());
+    db.dim(0).set_bounds(0, dz.dim(0).extent());
+    dz.dim(1).set_stride(dz.dim(0).extent());
+    dz.dim(2).set_extent(x.dim(2).extent());
+    x.dim(1).set_stride(x.dim(0).extent());
+    if (get_target().has_gpu_feature()) {
+      schedule_gpu();
+    } else {
+      schedule_cpu();
+    }
+  }
+
+ private:
+  // Pixels whose products one group adds up: enough that storing the group's sums costs little beside them.
+  static constexpr int pixels_per_group = 512;
+
+  struct Region {
+    Tile::Shape shape;
+    RDom domain;  // x: columns from first_col, y: terms of the window, z: groups
+    PaddedCopy padded;
+    Func window, gradient, sum;
+    RDom pixels;
+    int update = 0;
+    bool partial = false;
+  };
+
+  // `partial`: the last panel may hold columns beyond the end.
+  void add(const std::string& name, const Tile::Shape& shape, Expr first_col, Expr width, bool partial,
+           const PaddedImage& image) {
+    Region r;
+    r.shape = shape;
+    r.partial = partial;
+    const Expr samples = dz.dim(2).extent();
+    r.domain = RDom(0, width, 0, select(width > 0, terms_, 0), 0, select(width > 0, groups_, 0), "at_" + name);
+    r.pixels = RDom(0, pixels_, 0, samples_per_group_, "p_" + name);
+    const Expr n = group_ * samples_per_group_ + r.pixels.y;
+    const bool gpu = get_target().has_gpu_feature();
+    if (!gpu) r.pixels.where(n < samples);
+    const Expr sample = gpu ? n : unsafe_promise_clamped(n, 0, samples - 1);
+    r.padded = PaddedCopy(name, image, gpu);
+    r.window = Func("window_" + name);
+    r.gradient = Func("gradient_" + name);
+    r.sum = Func("sum_" + name);
+    const Expr term = min(likely(row_tile_ * shape.rows + row_in_), terms_ - 1);
+    r.window(row_in_, pixel_, row_tile_, sample_) =
+        r.padded(base_(pixel_) + offset_(term), gpu ? min(sample_, samples - 1) : sample_);
+    Expr col = first_col + panel_ * shape.cols() + col_in_;
+    if (partial) col = min(col, cols_ - 1);  // repeats the last column; not stored
+    r.gradient(col_in_, pixel_, panel_, sample_) = dz(col, pixel_, gpu ? min(sample_, samples - 1) : sample_);
+    r.sum(col_in_, row_in_, panel_, row_tile_, group_) = 0.0F;
+    const Expr product =
+        r.window(row_in_, r.pixels.x, row_tile_, sample) * r.gradient(col_in_, r.pixels.x, panel_, sample);
+    // In registers of their own, as on a GPU, the operands cannot be left out where the group ends early.
+    r.sum(col_in_, row_in_, panel_, row_tile_, group_) += gpu ? select(n < samples, product, 0.0F) : product;
+    r.update = partial_.num_update_definitions();
+    partial_(first_col + r.domain.x, r.domain.y, r.domain.z) =
+        r.sum(r.domain.x % shape.cols(), r.domain.y % shape.rows, r.domain.x / shape.cols(),
+              max(r.domain.y / shape.rows, 0), r.domain.z);
+    regions_.push_back(r);
+  }
+
+  void schedule_registers(const Region& r, Func f) {
+    f.bound_extent(col_in_, r.shape.cols()).bound_extent(row_in_, r.shape.rows).bound_extent(panel_, 1);
+    f.bound_extent(row_tile_, 1).bound_extent(group_, 1);
+    f.reorder(col_in_, row_in_).vectorize(col_in_, r.shape.vector_width).unroll(col_in_).unroll(row_in_);
+  }
+
+  // Measured against oneDNN's backward convolution by weights, and this core's multiply-add peak.
+  void schedule_cpu() {
+    const HardwareFacts facts = hardware_facts(get_target());
+    const int v = facts.vector_width;
+    base_.compute_root();
+    offset_.compute_root();
+    partial_.compute_root();
+    for (Region& r : regions_) {
+      const RVar col("col"), col_in("col_in"), row("row"), row_in("row_in");
+      partial_.update(r.update)
+          .split(r.domain.x, col, col_in, r.shape.cols(), TailStrategy::GuardWithIf)
+          .split(r.domain.y, row, row_in, r.shape.rows, TailStrategy::GuardWithIf)
+          .reorder(col_in, row_in, row, col, r.domain.z)
+          .vectorize(col_in, r.shape.vector_width)
+          .unroll(col_in)
+          .unroll(row_in)
+          .parallel(col)
+          .parallel(r.domain.z);
+      r.padded.compute_at(LoopLevel(partial_, r.domain.z), facts);
+      r.sum.compute_at(LoopLevel(partial_, row)).store_in(MemoryType::Stack);
+      schedule_registers(r, r.sum);
+      r.sum.update()
+          .reorder(col_in_, row_in_, r.pixels.x, r.pixels.y)
+          .vectorize(col_in_, r.shape.vector_width)
+          .unroll(col_in_)
+          .unroll(row_in_);
+      if (r.partial) {
+        r.gradient.compute_at(LoopLevel(partial_, r.domain.z)).bound_extent(col_in_, r.shape.cols());
+        r.gradient.vectorize(col_in_, v);
+      }
+    }
+    dw.compute_root().reorder(col_, kx_, ky_, channel_).parallel(channel_);
+    total_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf).parallel(term_);
+    total_.update().reorder(col_, group_terms_, term_).vectorize(col_, v, TailStrategy::GuardWithIf).parallel(term_);
+
+    db.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
+    bias_total_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
+    bias_total_.update().reorder(col_, group_terms_).vectorize(col_, v, TailStrategy::GuardWithIf);
+    bias_partial_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
+    bias_partial_.update()
+        .reorder(bias_terms_.x, bias_terms_.y, col_, group_)
+        .vectorize(col_, v, TailStrategy::GuardWithIf)
+        .parallel(group_);
+  }
+
+  // Measured by registers and spills under ptxas; executed on PoCL.
+  void schedule_gpu() {
+    const HardwareFacts facts = hardware_facts(get_target());
+    const Var block("block"), thread("thread"), blocks("blocks"), threads("threads");
+    for (Region& r : regions_) {
+      const RVar col("col"), col_in("col_in"), row("row"), row_in("row_in"), tx("tx"), ty("ty");
+      partial_.compute_root();
+      partial_.update(r.update)
+          .split(r.domain.x, col, col_in, r.shape.cols(), TailStrategy::GuardWithIf)
+          .split(r.domain.y, row, row_in, r.shape.rows, TailStrategy::GuardWithIf)
+          .split(col, col, tx, facts.gpu_threads / (facts.gpu_block_y * facts.gpu_block_y), TailStrategy::GuardWithIf)
+          .split(row, row, ty, facts.gpu_block_y, TailStrategy::GuardWithIf)
+          .reorder(col_in, row_in, tx, ty, r.domain.z, row, col)
+          .unroll(col_in)
+          .unroll(row_in)
+          .gpu_blocks(r.domain.z, row, col)
+          .gpu_threads(tx, ty);
+      r.padded.compute_on_gpu(facts);
+      r.sum.compute_at(LoopLevel(partial_, tx)).store_in(MemoryType::Register);
+      schedule_registers(r, r.sum);
+      r.sum.update().reorder(col_in_, row_in_, r.pixels.x, r.pixels.y).unroll(col_in_).unroll(row_in_);
+      r.window.compute_at(r.sum, r.pixels.x).store_in(MemoryType::Register);
+      r.window.bound_extent(row_in_, r.shape.rows).unroll(row_in_);
+      for (Func* f : {&r.window, &r.gradient}) f->bound_extent(pixel_, 1).bound_extent(sample_, 1);
+      r.window.bound_extent(row_tile_, 1);
+      r.gradient.bound_extent(panel_, 1);
+      r.gradient.compute_at(r.sum, r.pixels.x).store_in(MemoryType::Register);
+      r.gradient.bound_extent(col_in_, r.shape.cols()).unroll(col_in_);
+    }
+    dw.compute_root().gpu_tile(channel_, col_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
+                               TailStrategy::GuardWithIf);
+    dw.reorder(kx_, ky_, thread, threads, block, blocks);
+    total_.compute_root().gpu_tile(col_, term_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
+                                   TailStrategy::GuardWithIf);
+    total_.update()
+        .gpu_tile(col_, term_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
+                  TailStrategy::GuardWithIf)
+        .reorder(group_terms_, thread, threads, block, blocks);
+    db.compute_root().gpu_tile(col_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
+    bias_total_.compute_at(db, thread);
+    bias_partial_.compute_root().gpu_tile(col_, group_, block, blocks, thread, threads, facts.gpu_block_x,
+                                          facts.gpu_block_y, TailStrategy::GuardWithIf);
+    bias_partial_.update()
+        .gpu_tile(col_, group_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
+                  TailStrategy::GuardWithIf)
+        .reorder(bias_terms_.x, bias_terms_.y, thread, threads, block, blocks);
+  }
+
+  Expr pixels_, cols_, terms_, samples_per_group_, groups_;
+  std::vector<Region> regions_;
+  RDom group_terms_, bias_terms_;
+  Func base_{"base"}, offset_{"offset"}, partial_{"partial"}, total_{"total"}, bias_partial_{"bias_partial"},
+      bias_total_{"bias_total"};
+  Var pixel_{"pixel"}, term_{"term"}, col_{"col"}, group_{"group"}, kx_{"kx"}, ky_{"ky"}, channel_{"channel"},
+      col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, sample_{"sample"};
+};
+
+}  // namespace
+}  // namespace kindling
+
+HALIDE_REGISTER_GENERATOR(kindling::ConvWeightGradient, conv2d_weight_gradient)
