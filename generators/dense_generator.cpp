@@ -11,6 +11,9 @@ using namespace Halide;
 class DenseForward : public Generator<DenseForward> {
  public:
   GeneratorParam<ActivationForm> activation{"activation", ActivationForm::slope, activation_forms()};
+  // A kernel of dot products alone, for few samples of many features: runtime/kernels/dense.cpp chooses. Any extents
+  // are right for either, but dot products need a fan-in of one vector at least.
+  GeneratorParam<bool> few_rows{"few_rows", false};
 
   Input<Buffer<float, 2>> x{"x"};        // (fan_in, batch)
   Input<Buffer<float, 2>> w{"w"};        // (fan_in, fan_out)
@@ -30,18 +33,19 @@ class DenseForward : public Generator<DenseForward> {
     result_(unit, sample) = undef<float>();
     if (gpu) {
       product_ = Contraction("forward", facts, gpu, operands);
+    } else if (few_rows) {
+      dots_ = DotProducts("few_rows", facts, {1, facts.dot_columns, facts.dot_vectors}, operands, 0, true);
+      dots_.store(result_, epilogue);
+      y = result_;
+      return;
     } else {
-      // Packing the weights pays from a few samples on; below that each output is a dot product along k, whose fixed
-      // cost, the sum over the lanes, needs a large fan-in. So is what does not fill a vector of outputs.
+      // What does not fill a vector of outputs is a dot product along k, too.
       const int v = facts.vector_width;
-      const Expr few_rows =
-          operands.rows <= facts.few_rows && operands.depth >= operands.rows * facts.dot_depth_per_row;
-      const Expr edge = !few_rows && operands.depth >= v && !Contraction::is_deep(operands, facts);
-      const DotProducts::Shape square{facts.tile_rows, facts.tile_vectors};
-      dots_ = {DotProducts("few_rows", facts, {1, facts.dot_columns}, operands, 0, few_rows),
-               DotProducts("edge", facts, square, operands, operands.cols / v * v, edge)};
-      for (DotProducts& d : dots_) d.store(result_, epilogue);
-      product_ = Contraction("forward", facts, gpu, operands, {.enabled = !few_rows, .edge = !edge});
+      const Expr edge = operands.depth >= v && !Contraction::is_deep(operands, facts);
+      dots_ =
+          DotProducts("edge", facts, {facts.tile_rows, facts.tile_vectors, 1}, operands, operands.cols / v * v, edge);
+      dots_.store(result_, epilogue);
+      product_ = Contraction("forward", facts, gpu, operands, {.edge = !edge});
     }
     product_.store(result_, epilogue);
     y = result_;
@@ -65,14 +69,14 @@ class DenseForward : public Generator<DenseForward> {
  private:
   // Measured against OpenBLAS and oneDNN sgemm plus a pass for bias and activation, and this core's multiply-add peak.
   void schedule_cpu() {
-    for (DotProducts& d : dots_) d.schedule_cpu();
-    product_.schedule_cpu();
+    dots_.schedule_cpu();
+    if (!few_rows) product_.schedule_cpu();
   }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
   void schedule_gpu() { product_.schedule_gpu(); }
 
-  std::vector<DotProducts> dots_;
+  DotProducts dots_;
   Contraction product_;
   Func result_{"result"};
 };

@@ -2,6 +2,7 @@
 // gradient either is stored or, with an optimiser, is consumed tile by tile and never exists in memory.
 #include "common/activation.h"
 #include "common/contraction.h"
+#include "common/few_rows.h"
 
 namespace kindling {
 namespace {
@@ -12,6 +13,8 @@ using namespace Halide;
 class DenseInputGradient : public Generator<DenseInputGradient> {
  public:
   GeneratorParam<ActivationForm> activation{"activation", ActivationForm::slope, activation_forms()};
+  // A kernel for so few samples that packing the weights does not pay; runtime/kernels/dense.cpp chooses.
+  GeneratorParam<bool> few_rows{"few_rows", false};
 
   Input<Buffer<float, 2>> dz{"dz"};  // (fan_out, batch): gradient at this layer's pre-activations
   Input<Buffer<float, 2>> w{"w"};    // (fan_in, fan_out)
@@ -21,13 +24,25 @@ class DenseInputGradient : public Generator<DenseInputGradient> {
 
   void generate() {
     const Var feature("feature"), sample("sample");
-    product_ = Contraction(
-        "input_gradient", hardware_facts(get_target()), get_target().has_gpu_feature(),
-        {dz.dim(0).extent(), dz.dim(1).extent(), w.dim(0).extent(), [&](Expr m, Expr n) { return dz(m, n); },
-         [&](Expr m, Expr k) { return w(k, m); }, Layout::column_contiguous});
+    const HardwareFacts facts = hardware_facts(get_target());
+    const bool gpu = get_target().has_gpu_feature();
+    const Tile::Operands operands{dz.dim(0).extent(),
+                                  dz.dim(1).extent(),
+                                  w.dim(0).extent(),
+                                  [&](Expr m, Expr n) { return dz(m, n); },
+                                  [&](Expr m, Expr k) { return w(k, m); },
+                                  Layout::column_contiguous};
+    const Contraction::Epilogue epilogue = [&](Expr sum, Expr k, Expr n) {
+      return Tuple(through_derivative(activation, x(k, n), slope, sum));
+    };
     result_(feature, sample) = undef<float>();
-    product_.store(
-        result_, [&](Expr sum, Expr k, Expr n) { return Tuple(through_derivative(activation, x(k, n), slope, sum)); });
+    if (few_rows && !gpu) {
+      few_ = FewRows("input_gradient", facts, operands);
+      few_.store(result_, epilogue);
+    } else {
+      product_ = Contraction("input_gradient", facts, gpu, operands);
+      product_.store(result_, epilogue);
+    }
     dx = result_;
   }
 
@@ -50,12 +65,13 @@ class DenseInputGradient : public Generator<DenseInputGradient> {
 
  private:
   // Measured against OpenBLAS sgemm plus a pass for the mask, and this core's multiply-add peak.
-  void schedule_cpu() { product_.schedule_cpu(); }
+  void schedule_cpu() { few_rows ? few_.schedule_cpu() : product_.schedule_cpu(); }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
   void schedule_gpu() { product_.schedule_gpu(); }
 
   Contraction product_;
+  FewRows few_;
   Func result_{"result"};
 };
 
@@ -72,6 +88,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
                                        {"sgd", WeightUpdate::sgd},
                                        {"momentum", WeightUpdate::momentum},
                                        {"adam", WeightUpdate::adam}}};
+  GeneratorParam<bool> few_rows{"few_rows", false};  // few samples: as in the input gradient
 
   Input<Buffer<float, 2>> x{"x"};    // (fan_in, batch)
   Input<Buffer<float, 2>> dz{"dz"};  // (fan_out, batch)
@@ -95,25 +112,31 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   void generate() {
     const Var feature("feature"), unit("unit");
     const Expr batch = x.dim(1).extent();
-    product_ = Contraction("weight_gradient", hardware_facts(get_target()), get_target().has_gpu_feature(),
-                           {batch, dz.dim(0).extent(), x.dim(0).extent(), [&](Expr n, Expr m) { return dz(m, n); },
-                            [&](Expr n, Expr k) { return x(k, n); }, Layout::column_contiguous},
-                           {.over_samples = true});
+    const Tile::Operands operands{batch,
+                                  dz.dim(0).extent(),
+                                  x.dim(0).extent(),
+                                  [&](Expr n, Expr m) { return dz(m, n); },
+                                  [&](Expr n, Expr k) { return x(k, n); },
+                                  Layout::column_contiguous};
+    const Contraction::Epilogue epilogue = [&](Expr gradient, Expr k, Expr m) {
+      return step(weight_result_(k, m), gradient, true);
+    };
     weight_result_(feature, unit) = nothing();
-    product_.store(weight_result_,
-                   [&](Expr gradient, Expr k, Expr m) { return step(weight_result_(k, m), gradient, true); });
+    if (in_few_rows()) {
+      few_ = FewRows("weight_gradient", hardware_facts(get_target()), operands);
+      few_.store(weight_result_, epilogue);
+    } else {
+      product_ = Contraction("weight_gradient", hardware_facts(get_target()), get_target().has_gpu_feature(), operands,
+                             {.over_samples = true});
+      product_.store(weight_result_, epilogue);
+    }
 
     // Blocks of samples first, then the blocks' sums, both in a fixed order: the error grows with 128 + N / 128, not N.
-    block_ = RDom(0, (batch + samples_per_block - 1) / samples_per_block, "block");
-    block_sum_(unit, block_index_) = 0.0F;
-    // Whole vectors of units, then single ones: a masked store for each sample would cost more than all else.
-    const Expr units = dz.dim(0).extent(), vectors = units / vector_width() * vector_width();
-    whole_ = RDom(0, samples_per_block, 0, vectors, "whole");
-    single_ = RDom(0, samples_per_block, vectors, units - vectors, "single");
-    for (RDom* r : {&whole_, &single_}) {
-      const Expr n = block_index_ * samples_per_block + r->x;
-      r->where(n < batch);
-      block_sum_(r->y, block_index_) += dz(r->y, unsafe_promise_clamped(n, 0, batch - 1));
+    if (in_few_rows()) {
+      block_ = RDom(0, batch, "sample");
+      block_sum_(unit, block_index_) = dz(unit, block_index_);
+    } else {
+      sum_blocks(batch);
     }
     bias_sum_(unit) = 0.0F;
     bias_sum_(unit) += block_sum_(unit, block_);
@@ -148,6 +171,23 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
  private:
   static constexpr int samples_per_block = 128;
 
+  [[nodiscard]] bool in_few_rows() const { return few_rows && !get_target().has_gpu_feature(); }
+
+  void sum_blocks(const Expr& batch) {
+    const Var unit("unit");
+    block_ = RDom(0, (batch + samples_per_block - 1) / samples_per_block, "block");
+    block_sum_(unit, block_index_) = 0.0F;
+    // Whole vectors of units, then single ones: a masked store for each sample would cost more than all else.
+    const Expr units = dz.dim(0).extent(), vectors = units / vector_width() * vector_width();
+    whole_ = RDom(0, samples_per_block, 0, vectors, "whole");
+    single_ = RDom(0, samples_per_block, vectors, units - vectors, "single");
+    for (RDom* r : {&whole_, &single_}) {
+      const Expr n = block_index_ * samples_per_block + r->x;
+      r->where(n < batch);
+      block_sum_(r->y, block_index_) += dz(r->y, unsafe_promise_clamped(n, 0, batch - 1));
+    }
+  }
+
   [[nodiscard]] Tuple nothing() const {
     const std::size_t arrays = weights_->types().size();
     return Tuple(std::vector<Expr>(arrays, undef<float>()));
@@ -177,7 +217,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
 
   // Measured against OpenBLAS sgemm plus the optimiser's pass over the weights, and this core's multiply-add peak.
   void schedule_cpu() {
-    product_.schedule_cpu();
+    in_few_rows() ? few_.schedule_cpu() : product_.schedule_cpu();
     const HardwareFacts facts = hardware_facts(get_target());
     const Var unit("unit");
     const int v = facts.vector_width;
@@ -185,6 +225,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     if (update == WeightUpdate::store) bias_stage().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.update().reorder(unit, block_).vectorize(unit, v, TailStrategy::GuardWithIf);
+    if (in_few_rows()) return;
     block_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
     const RVar vector("vector"), lane("lane"), group("group");
     block_sum_.update(0)
@@ -211,6 +252,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   Output<Func>* weights_ = nullptr;
   Output<Func>* biases_ = nullptr;
   Contraction product_;
+  FewRows few_;
   RDom whole_, single_, block_;
   Var block_index_{"block_index"};
   Func weight_result_{"weight_result"}, bias_result_{"bias_result"}, bias_sum_{"bias_sum"}, block_sum_{"block_sum"};

@@ -46,7 +46,7 @@ class DenseMoments : public Generator<DenseMoments> {
     }
     if (!gpu) {
       const Expr first = operands.cols / facts.vector_width * facts.vector_width;
-      const DotProducts::Shape shape{facts.tile_rows, facts.tile_vectors};
+      const DotProducts::Shape shape{facts.tile_rows, facts.tile_vectors, 1};
       edge_ = DotProducts("edge", facts, shape, operands, first, dots);
       parts_.emplace_back(shape.rows, shape.cols, first, select(dots, operands.cols - first, 0), group_rows);
       parts_.back().sum = [this](Expr col, Expr row) { return edge_(col, row); };

@@ -10,32 +10,32 @@ namespace kindling {
 class DotProducts {
  public:
   struct Shape {
-    int rows = 1, cols = 8;  ///< sums that run side by side, each a vector of partial sums
+    int rows = 1, cols = 4;  ///< sums that run side by side
+    int vectors = 1;         ///< of partial sums of each
   };
 
   DotProducts() = default;
   /// Covers all rows, and the columns from `first_col` on, where `enabled` holds at run time, and nothing otherwise. It
-  /// must not hold for a depth of less than one vector.
+  /// must not hold for a depth of less than `vectors` vectors.
   DotProducts(const std::string& name, const HardwareFacts& facts, const Shape& shape, const Tile::Operands& operands,
               const Halide::Expr& first_col, const Halide::Expr& enabled)
       : facts_(facts),
         shape_(shape),
         first_col_(first_col),
-        term_(0, facts.vector_width, 0, operands.depth / facts.vector_width, "k_" + name),
+        width_(facts.vector_width * shape.vectors),
+        term_(0, width_, 0, operands.depth / width_, "k_" + name),
         domain_(0, Halide::select(enabled, operands.cols - first_col, 0), 0, operands.rows, "at_" + name) {
     using namespace Halide;
     const Expr col = min(first_col + col_, operands.cols - 1), row = min(row_, operands.rows - 1);
     const auto product = [&](const Expr& k) { return operands.a(k, row) * operands.b(k, col); };
-    const int v = facts.vector_width;
-    // The terms beyond the last whole vector come first, as the end of a vector that overlaps it: masked stores are
-    // slow.
-    const Expr last = unsafe_promise_clamped(operands.depth - v + lane_, 0, operands.depth - 1);
+    // The terms beyond the last whole step come first, as the end of a step that overlaps it: masked stores are slow.
+    const Expr last = unsafe_promise_clamped(operands.depth - width_ + lane_, 0, operands.depth - 1);
     Func lanes("lanes_" + name);
-    lanes(lane_, col_, row_) = select(lane_ >= v - operands.depth % v, product(last), 0.0F);
-    lanes(term_.x, col_, row_) += product(term_.y * v + term_.x);
+    lanes(lane_, col_, row_) = select(lane_ >= width_ - operands.depth % width_, product(last), 0.0F);
+    lanes(term_.x, col_, row_) += product(term_.y * width_ + term_.x);
     sums_.push_back(lanes);
     // The lanes are added up by halves.
-    for (int n = v / 2; n > 0; n /= 2) {
+    for (int n = width_ / 2; n > 0; n /= 2) {
       Func half("half" + std::to_string(n) + "_" + name);
       half(lane_, col_, row_) = sums_.back()(lane_, col_, row_) + sums_.back()(lane_ + n, col_, row_);
       sums_.push_back(half);
@@ -65,36 +65,46 @@ class DotProducts {
           .reorder(col, row, group, tile, task)
           .parallel(task);
     } else {
-      store.reorder(col, row, tile, group).parallel(group);
+      store.split(group, task, group, facts_.row_block_tiles, TailStrategy::GuardWithIf)
+          .reorder(col, row, tile, group, task)
+          .parallel(task);
     }
     store.vectorize(col).unroll(row);
     // Guards around a whole sum cost little, and copies of the loops much code.
-    store.never_partition(group, tile);
-    if (by_rows) store.never_partition(task);
+    store.never_partition(group, tile, task);
     compute_at(LoopLevel(target_, by_rows ? group : tile));
   }
 
   /// CPU: the sums of one tile, in registers inside loop `level` of a consumer.
   void compute_at(const Halide::LoopLevel& level) {
     using namespace Halide;
-    int width = facts_.vector_width;
+    const int v = facts_.vector_width;
+    int width = width_;
     for (Func& f : sums_) {
       f.compute_at(level).store_in(MemoryType::Stack).bound_extent(col_, shape_.cols).bound_extent(row_, shape_.rows);
-      f.bound_extent(lane_, width).vectorize(lane_).unroll(row_);
-      if (width == facts_.vector_width) {
-        f.unroll(col_);
-      } else {
-        f.vectorize(col_);  // the halves of several columns share a register
+      f.bound_extent(lane_, width).unroll(row_);
+      f.unroll(col_);
+      if (width >= v) {
+        f.vectorize(lane_, v).unroll(lane_);
+      } else if (width > 1) {
+        f.vectorize(lane_);
       }
       width /= 2;
     }
-    sums_.front().update().reorder(term_.x, col_, row_, term_.y).vectorize(term_.x).unroll(col_).unroll(row_);
+    sums_.front()
+        .update()
+        .reorder(term_.x, col_, row_, term_.y)
+        .vectorize(term_.x, v)
+        .unroll(term_.x)
+        .unroll(col_)
+        .unroll(row_);
   }
 
  private:
   HardwareFacts facts_;
   Shape shape_;
   Halide::Expr first_col_;
+  int width_ = 1;
   std::vector<Halide::Func> sums_;
   Halide::Func target_;
   Halide::RDom term_, domain_;

@@ -25,9 +25,9 @@ struct HardwareFacts {
   int depth_block = 256;     ///< terms of a long sum added up before the next block: a panel's share fits into L1
   int in_place_rows = 128;   ///< rows of a sum of few terms that are too few to pay for packing its other operand
   int column_block_panels = 8;  ///< panels that share one packed block of rows of a long sum, all of it in L2
-  int dot_columns = 8;          ///< dot products that run side by side, each with a vector of partial sums
-  int few_rows = 16;            ///< up to here dot products along k can beat tiles, whose packing too few rows share
-  int dot_depth_per_row = 40;   ///< ... given this fan-in per row, which pays for adding up the lanes
+  int dot_columns = 6;          ///< dot products that run side by side ...
+  int dot_vectors = 2;          ///< ... each with so many vectors of partial sums: whole cache lines
+  int few_rows_vectors = 12;    ///< columns of one row summed side by side where few rows read B in place, in vectors
   int l1_bytes = 32 * 1024;     ///< first-level data cache of one core
 
   // Elementwise kernels.
@@ -103,6 +103,7 @@ inline HardwareFacts architecture_facts(const Halide::Target& target) {
     facts.elementwise_unroll = 2;
   } else if (target.arch == Target::X86 && target.has_feature(Target::AVX2)) {
     facts.tile_rows = 6;  // 16 registers: 12 accumulators, 2 panel vectors, 2 broadcasts
+    facts.few_rows_vectors = 14;
   } else if (target.arch == Target::X86) {
     facts.tile_rows = 4;  // 16 registers, but products need a register of their own: 8 accumulators
   } else if (target.arch == Target::ARM) {

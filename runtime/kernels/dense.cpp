@@ -13,6 +13,21 @@
 namespace kindling::kernels {
 namespace {
 
+// Packing the weights pays from a few samples on; below that each output is a dot product along the fan-in, whose fixed
+// cost, the sum over the lanes, needs a large fan-in.
+constexpr std::int64_t most_dot_rows = 16;
+constexpr std::int64_t least_dot_depth(std::int64_t rows) { return std::max<std::int64_t>(40 * rows, 40); }
+
+// Up to here the gradients read their matrix in place, row by row.
+constexpr std::int64_t most_few_rows = 4;
+
+// One kernel for any number of samples and its form for a few.
+struct BatchKernels {
+  Kernel any, few;
+
+  [[nodiscard]] const Kernel& of(std::int64_t samples) const { return samples <= most_few_rows ? few : any; }
+};
+
 // A matrix as rank 2, whatever the rank of its rows.
 Buffer in_matrix(ConstTensorView v) { return in(v.matrix()); }
 Buffer out_matrix(TensorView v) { return out(v.matrix()); }
@@ -45,8 +60,10 @@ void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorVie
   expect_size(name, "bias", bias, w.rows());
   expect_shape(name, "y", y, x.rows(), w.rows());
   if (y.size() == 0) return;
-  static const ActivationKernels kernels("dense_forward");
-  kernels.of(activation)(execution, in_matrix(x), in_matrix(w), in(bias), slope_of(activation), out_matrix(y));
+  static const ActivationKernels kernels("dense_forward"), few("dense_forward_few");
+  const bool dots = x.rows() <= most_dot_rows && x.cols() >= least_dot_depth(x.rows());
+  (dots ? few : kernels)
+      .of(activation)(execution, in_matrix(x), in_matrix(w), in(bias), slope_of(activation), out_matrix(y));
 }
 
 void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstTensorView w, ConstTensorView x,
@@ -57,8 +74,9 @@ void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstT
   expect_shape(name, "x", x, dz.rows(), w.cols());
   expect_shape(name, "dx", dx, dz.rows(), w.cols());
   if (dx.size() == 0) return;
-  static const ActivationKernels kernels("dense_input_gradient");
-  kernels.of(below)(execution, in_matrix(dz), in_matrix(w), in_matrix(x), slope_of(below), out_matrix(dx));
+  static const ActivationKernels kernels("dense_input_gradient"), few("dense_input_gradient_few");
+  (dz.rows() <= most_few_rows ? few : kernels)
+      .of(below)(execution, in_matrix(dz), in_matrix(w), in_matrix(x), slope_of(below), out_matrix(dx));
 }
 
 void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstTensorView dz, TensorView dw,
@@ -73,8 +91,8 @@ void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstT
     return;
   }
   if (dz.cols() == 0) return;
-  static const Kernel kernel("dense_weight_gradient");
-  kernel(execution, in_matrix(x), in_matrix(dz), out_matrix(dw), out(db));
+  static const BatchKernels kernels{Kernel("dense_weight_gradient"), Kernel("dense_weight_gradient_few")};
+  kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), out_matrix(dw), out(db));
 }
 
 void dense_weight_sgd(const Execution& execution, ConstTensorView x, ConstTensorView dz,
@@ -83,9 +101,9 @@ void dense_weight_sgd(const Execution& execution, ConstTensorView x, ConstTensor
   expect_gradient_operands(name, x, dz);
   expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
   if (dz.size() == 0) return;
-  static const Kernel kernel("dense_weight_sgd");
-  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, inout_matrix(parameters.weight),
-         inout(parameters.bias));
+  static const BatchKernels kernels{Kernel("dense_weight_sgd"), Kernel("dense_weight_sgd_few")};
+  kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay,
+                       inout_matrix(parameters.weight), inout(parameters.bias));
 }
 
 void dense_weight_momentum(const Execution& execution, ConstTensorView x, ConstTensorView dz,
@@ -96,9 +114,10 @@ void dense_weight_momentum(const Execution& execution, ConstTensorView x, ConstT
   expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
   expect_parameters(name, {"velocity weights", "velocity biases"}, velocity, x, dz);
   if (dz.size() == 0) return;
-  static const Kernel kernel("dense_weight_momentum");
-  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.momentum,
-         inout_matrix(parameters.weight), inout_matrix(velocity.weight), inout(parameters.bias), inout(velocity.bias));
+  static const BatchKernels kernels{Kernel("dense_weight_momentum"), Kernel("dense_weight_momentum_few")};
+  kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.momentum,
+                       inout_matrix(parameters.weight), inout_matrix(velocity.weight), inout(parameters.bias),
+                       inout(velocity.bias));
 }
 
 void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTensorView dz,
@@ -114,11 +133,11 @@ void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTenso
   const auto correction = [&](float beta) {
     return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step.step)));
   };
-  static const Kernel kernel("dense_weight_adam");
-  kernel(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.beta1, step.beta2,
-         step.epsilon, correction(step.beta1), correction(step.beta2), inout_matrix(parameters.weight),
-         inout_matrix(mean.weight), inout_matrix(square.weight), inout(parameters.bias), inout(mean.bias),
-         inout(square.bias));
+  static const BatchKernels kernels{Kernel("dense_weight_adam"), Kernel("dense_weight_adam_few")};
+  kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.beta1,
+                       step.beta2, step.epsilon, correction(step.beta1), correction(step.beta2),
+                       inout_matrix(parameters.weight), inout_matrix(mean.weight), inout_matrix(square.weight),
+                       inout(parameters.bias), inout(mean.bias), inout(square.bias));
 }
 
 void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,

@@ -118,6 +118,45 @@ TEST_CASE("dense_forward: bias and piecewise-linear activation", "[dense_forward
   }
 }
 
+// Sums and the activation at batches on either side of where the kernel of dot products gives way to tiles; fan-ins
+// that fill its steps and that do not, and fan-outs that do and do not divide into its groups.
+namespace {
+void check_few(const Activation& activation) {
+  for (const std::int64_t batch : {1, 2, 3, 15, 16, 17}) {
+    for (const std::int64_t fan_in : {40 * batch, 40 * batch + 7, 40 * batch - 1}) {
+      for (const std::int64_t fan_out : {1, 6, 13}) check_shape({batch, fan_in, fan_out}, activation, 0);
+    }
+  }
+  check_shape({1, 784, 100}, activation, 0);
+  check_shape({2, 131, 47}, activation, 3);
+}
+}  // namespace
+
+TEST_CASE("dense_forward_few", "[dense_forward_few]") {
+  check_few({ActivationKind::leaky_relu, 0.1F});
+  // One result for any number of threads, and NaN shows.
+  const auto x = test_normals(1601, 1), w = test_normals(300 * 1601, 2), bias = test_normals(300, 3);
+  const auto run = [&](int threads, const std::vector<float>& input) {
+    std::vector<float> y(300);
+    kernels::dense_forward(test_execution(threads), ConstTensorView(input.data(), {1, 1601}),
+                           ConstTensorView(w.data(), {300, 1601}), bias, {ActivationKind::identity},
+                           TensorView(y.data(), {1, 300}));
+    return y;
+  };
+  const std::vector<float> one = run(1, x);
+  CHECK(one == run(2, x));
+  CHECK(one == run(4, x));
+  for (const std::size_t at : {0U, 777U, 1600U}) {
+    auto bad = x;
+    bad[at] = std::numeric_limits<float>::quiet_NaN();
+    for (const float v : run(2, bad)) CHECK(std::isnan(v));
+  }
+}
+
+TEST_CASE("dense_forward_few_tanh", "[dense_forward_few_tanh]") { check_few({ActivationKind::tanh}); }
+
+TEST_CASE("dense_forward_few_sigmoid", "[dense_forward_few_sigmoid]") { check_few({ActivationKind::sigmoid}); }
+
 TEST_CASE("dense_forward_tanh", "[dense_forward_tanh]") {
   check_all({ActivationKind::tanh});
   check_bad_numbers({ActivationKind::tanh}, -1, 1);

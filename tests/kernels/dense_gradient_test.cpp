@@ -19,6 +19,10 @@ struct Shape {
 const Shape shapes[] = {{1, 1, 1},    {2, 3, 5},    {100, 129, 10}, {3, 16, 17},   {17, 15, 7},   {9, 17, 31},
                         {32, 32, 10}, {33, 31, 11}, {130, 33, 12},  {257, 47, 13}, {37, 11, 129}, {64, 65, 63},
                         {300, 10, 3}, {5, 49, 100}, {45, 37, 141},  {530, 17, 21}, {7, 21, 1601}};
+// For the kernels of few samples, and one sample more: features that fill stripes, vectors, and neither; more stripes
+// and rows than one task takes.
+const Shape few_shapes[] = {{1, 1, 1},   {1, 7, 3},     {2, 8, 1},     {3, 111, 21},  {4, 112, 2},  {1, 113, 23},
+                            {2, 225, 5}, {4, 131, 100}, {5, 131, 100}, {1, 784, 100}, {4, 17, 129}, {1, 1801, 9}};
 
 double random_walk_bound(std::int64_t terms, double magnitude) {
   return (4 * std::sqrt(static_cast<double>(terms)) + 4) * epsilon * magnitude;
@@ -167,6 +171,17 @@ void for_all_problems(Check check) {
   check(Problem({1000, 18, 9}, 0));
 }
 
+template <class Check>
+void for_few_samples(Check check) {
+  for (const Shape& s : few_shapes) check(Problem(s, 0));
+  check(Problem({3, 123, 31}, 3));
+}
+
+void check_few_input_gradients(const Activation& below) {
+  for (const Shape& s : few_shapes) check_input_gradient(s, below, 0);
+  check_input_gradient({3, 123, 34}, below, 3);
+}
+
 void check_all_input_gradients(const Activation& below) {
   for (const Shape& s : shapes) check_input_gradient(s, below, 0);
   check_input_gradient({33, 45, 34}, below, 3);
@@ -198,13 +213,49 @@ TEST_CASE("dense_input_gradient_sigmoid", "[dense_input_gradient_sigmoid]") {
   check_all_input_gradients({ActivationKind::sigmoid});
 }
 
+TEST_CASE("dense_input_gradient_few", "[dense_input_gradient_few]") {
+  check_few_input_gradients({ActivationKind::leaky_relu, 0.3F});
+  SECTION("threads do not change a bit, a NaN stays visible") {
+    const auto w = test_normals(90 * 700, 2), x = test_normals(3 * 700, 3);
+    auto dz = test_normals(3 * 90, 1);
+    Tensor one({3, 700}), four({3, 700});
+    const auto run = [&](int threads, TensorView dx) {
+      kernels::dense_input_gradient(test_execution(threads), ConstTensorView(dz.data(), {3, 90}),
+                                    ConstTensorView(w.data(), {90, 700}), ConstTensorView(x.data(), {3, 700}), {}, dx);
+    };
+    run(1, one);
+    run(4, four);
+    CHECK(std::equal(one.flat().begin(), one.flat().end(), four.flat().begin()));
+    dz[90 + 50] = std::numeric_limits<float>::quiet_NaN();
+    run(2, four);
+    for (std::size_t k = 0; k < 700; ++k) {
+      CHECK(std::isfinite(four.flat()[k]));
+      CHECK(std::isnan(four.flat()[700 + k]));
+    }
+  }
+}
+
+TEST_CASE("dense_input_gradient_few_tanh", "[dense_input_gradient_few_tanh]") {
+  check_few_input_gradients({ActivationKind::tanh});
+}
+
+TEST_CASE("dense_input_gradient_few_sigmoid", "[dense_input_gradient_few_sigmoid]") {
+  check_few_input_gradients({ActivationKind::sigmoid});
+}
+
+namespace {
+void check_gradient(const Problem& p) {
+  Parameters gradient(p, 5);
+  kernels::dense_weight_gradient(test_execution(), p.x_view(), p.dz_view(), gradient.weight.view(),
+                                 gradient.bias.flat());
+  compare(p, gradient, "gradient", 1, [&](std::int64_t, std::int64_t, double g) { return g; });
+}
+}  // namespace
+
+TEST_CASE("dense_weight_gradient_few", "[dense_weight_gradient_few]") { for_few_samples(check_gradient); }
+
 TEST_CASE("dense_weight_gradient", "[dense_weight_gradient]") {
-  for_all_problems([](const Problem& p) {
-    Parameters gradient(p, 5);
-    kernels::dense_weight_gradient(test_execution(), p.x_view(), p.dz_view(), gradient.weight.view(),
-                                   gradient.bias.flat());
-    compare(p, gradient, "gradient", 1, [&](std::int64_t, std::int64_t, double g) { return g; });
-  });
+  for_all_problems(check_gradient);
   SECTION("a long sum, several blocks of rows and of columns") {
     const Problem p({460, 290, 230}, 1);
     Parameters gradient(p, 5);
@@ -228,58 +279,80 @@ TEST_CASE("dense_weight_gradient", "[dense_weight_gradient]") {
   }
 }
 
-TEST_CASE("dense_weight_sgd", "[dense_weight_sgd]") {
-  for_all_problems([](const Problem& p) {
-    Parameters value(p, 5);
-    const kernels::SgdStep step{.learning_rate = 0.05F, .weight_decay = 0.3F};
-    kernels::dense_weight_sgd(test_execution(), p.x_view(), p.dz_view(), value.view(), step);
-    compare(p, value, "value", 0.05, [&](std::int64_t i, std::int64_t m, double g) {
-      const double old = before(value, i, m);
-      return old - 0.05 * (g + (i < 0 ? 0.0 : 0.3) * old);
-    });
+namespace {
+void check_sgd(const Problem& p) {
+  Parameters value(p, 5);
+  const kernels::SgdStep step{.learning_rate = 0.05F, .weight_decay = 0.3F};
+  kernels::dense_weight_sgd(test_execution(), p.x_view(), p.dz_view(), value.view(), step);
+  compare(p, value, "value", 0.05, [&](std::int64_t i, std::int64_t m, double g) {
+    const double old = before(value, i, m);
+    return old - 0.05 * (g + (i < 0 ? 0.0 : 0.3) * old);
   });
+}
+}  // namespace
+
+TEST_CASE("dense_weight_sgd_few", "[dense_weight_sgd_few]") {
+  for_few_samples(check_sgd);
+  SECTION("threads do not change a bit") {
+    const Problem p({2, 333, 145}, 0);
+    Parameters one(p, 5), four(p, 5);
+    kernels::dense_weight_sgd(test_execution(1), p.x_view(), p.dz_view(), one.view(), {});
+    kernels::dense_weight_sgd(test_execution(4), p.x_view(), p.dz_view(), four.view(), {});
+    CHECK(std::equal(one.weight.flat().begin(), one.weight.flat().end(), four.weight.flat().begin()));
+    CHECK(std::equal(one.bias.flat().begin(), one.bias.flat().end(), four.bias.flat().begin()));
+  }
 }
 
-TEST_CASE("dense_weight_momentum", "[dense_weight_momentum]") {
-  for_all_problems([](const Problem& p) {
-    Parameters value(p, 5), velocity(p, 7);
-    const kernels::MomentumStep step{.learning_rate = 0.05F, .momentum = 0.8F, .weight_decay = 0.3F};
-    kernels::dense_weight_momentum(test_execution(), p.x_view(), p.dz_view(), value.view(), velocity.view(), step);
-    const auto new_velocity = [&](std::int64_t i, std::int64_t m, double g) {
-      return 0.8 * before(velocity, i, m) + g + (i < 0 ? 0.0 : 0.3) * before(value, i, m);
-    };
-    compare(p, velocity, "velocity", 1, new_velocity);
-    compare(p, value, "value", 0.05, [&](std::int64_t i, std::int64_t m, double g) {
-      return before(value, i, m) - 0.05 * new_velocity(i, m, g);
-    });
+TEST_CASE("dense_weight_sgd", "[dense_weight_sgd]") { for_all_problems(check_sgd); }
+
+namespace {
+void check_momentum(const Problem& p) {
+  Parameters value(p, 5), velocity(p, 7);
+  const kernels::MomentumStep step{.learning_rate = 0.05F, .momentum = 0.8F, .weight_decay = 0.3F};
+  kernels::dense_weight_momentum(test_execution(), p.x_view(), p.dz_view(), value.view(), velocity.view(), step);
+  const auto new_velocity = [&](std::int64_t i, std::int64_t m, double g) {
+    return 0.8 * before(velocity, i, m) + g + (i < 0 ? 0.0 : 0.3) * before(value, i, m);
+  };
+  compare(p, velocity, "velocity", 1, new_velocity);
+  compare(p, value, "value", 0.05,
+          [&](std::int64_t i, std::int64_t m, double g) { return before(value, i, m) - 0.05 * new_velocity(i, m, g); });
+}
+}  // namespace
+
+TEST_CASE("dense_weight_momentum_few", "[dense_weight_momentum_few]") { for_few_samples(check_momentum); }
+
+TEST_CASE("dense_weight_momentum", "[dense_weight_momentum]") { for_all_problems(check_momentum); }
+
+namespace {
+void check_adam(const Problem& p) {
+  Parameters value(p, 5), mean(p, 7), square(p, 9, true);
+  const kernels::AdamStep step{.learning_rate = 0.01F, .weight_decay = 0.1F, .step = 3};
+  kernels::dense_weight_adam(test_execution(), p.x_view(), p.dz_view(), value.view(), mean.view(), square.view(), step);
+  const auto gradient = [&](std::int64_t i, std::int64_t m, double g) {
+    return g + (i < 0 ? 0.0 : 0.1) * before(value, i, m);
+  };
+  const auto new_mean = [&](std::int64_t i, std::int64_t m, double g) {
+    return 0.9 * before(mean, i, m) + 0.1 * gradient(i, m, g);
+  };
+  const auto new_square = [&](std::int64_t i, std::int64_t m, double g) {
+    return 0.999 * before(square, i, m) + 0.001 * gradient(i, m, g) * gradient(i, m, g);
+  };
+  compare(p, mean, "first moment", 0.1, new_mean);
+  // d(0.001 g^2)/dg = 0.002 |g|; the largest gradient of these problems is far below 500.
+  compare(p, square, "second moment", 1, new_square);
+  // The quotient's derivative with respect to g is at most 0.1 / sqrt(v) / (1 - 0.9^3) for the mean, and through the
+  // root at most as much again; v before the step is rarely tiny, hence the smaller learning rate's room.
+  compare(p, value, "value", 1, [&](std::int64_t i, std::int64_t m, double g) {
+    const double scale = std::sqrt(new_square(i, m, g)) / std::sqrt(1 - std::pow(0.999, 3)) + 1e-8;
+    return before(value, i, m) - 0.01 / (1 - std::pow(0.9, 3)) * new_mean(i, m, g) / scale;
   });
 }
+}  // namespace
+
+TEST_CASE("dense_weight_adam_few", "[dense_weight_adam_few]") { for_few_samples(check_adam); }
 
 TEST_CASE("dense_weight_adam", "[dense_weight_adam]") {
-  for_all_problems([](const Problem& p) {
-    Parameters value(p, 5), mean(p, 7), square(p, 9, true);
-    const kernels::AdamStep step{.learning_rate = 0.01F, .weight_decay = 0.1F, .step = 3};
-    kernels::dense_weight_adam(test_execution(), p.x_view(), p.dz_view(), value.view(), mean.view(), square.view(),
-                               step);
-    const auto gradient = [&](std::int64_t i, std::int64_t m, double g) {
-      return g + (i < 0 ? 0.0 : 0.1) * before(value, i, m);
-    };
-    const auto new_mean = [&](std::int64_t i, std::int64_t m, double g) {
-      return 0.9 * before(mean, i, m) + 0.1 * gradient(i, m, g);
-    };
-    const auto new_square = [&](std::int64_t i, std::int64_t m, double g) {
-      return 0.999 * before(square, i, m) + 0.001 * gradient(i, m, g) * gradient(i, m, g);
-    };
-    compare(p, mean, "first moment", 0.1, new_mean);
-    // d(0.001 g^2)/dg = 0.002 |g|; the largest gradient of these problems is far below 500.
-    compare(p, square, "second moment", 1, new_square);
-    // The quotient's derivative with respect to g is at most 0.1 / sqrt(v) / (1 - 0.9^3) for the mean, and through the
-    // root at most as much again; v before the step is rarely tiny, hence the smaller learning rate's room.
-    compare(p, value, "value", 1, [&](std::int64_t i, std::int64_t m, double g) {
-      const double scale = std::sqrt(new_square(i, m, g)) / std::sqrt(1 - std::pow(0.999, 3)) + 1e-8;
-      return before(value, i, m) - 0.01 / (1 - std::pow(0.9, 3)) * new_mean(i, m, g) / scale;
-    });
-  });
+  for_all_problems(check_adam);
   SECTION("the step number counts from one") {
     const Problem p({4, 3, 2}, 0);
     Parameters value(p, 5), mean(p, 7), square(p, 9, true);
