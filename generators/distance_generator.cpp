@@ -1,0 +1,178 @@
+// Ranks among the pairwise distances of a pooled sample z = (x, y): how many pairs i < j are at most so far apart, and
+// which distances lie next to a given one. The quantile search of runtime/kernels/gram.cpp is made of these passes; no
+// distance is stored. Every pass computes a pair's squared distance with the same operations, so that their answers fit
+// together bit for bit.
+#include "common/gaussian_pairs.h"
+
+namespace kindling {
+namespace {
+
+using namespace Halide;
+
+// The inputs of both kernels, and the tiles of squared distances, infinite where j <= i.
+template <class Derived>
+class PooledPairs : public Generator<Derived> {
+ public:
+  template <class T>
+  using In = typename Generator<Derived>::template Input<T>;
+
+  In<Buffer<float, 3>> x{"x"}, y{"y"};        // (d, n, problems), (d, m, problems)
+  In<int32_t> pooled_rows{"pooled_rows"};     // n + m, or n where y stands for nothing
+  In<Buffer<int32_t, 1>> problem{"problem"};  // (active), the problems looked at
+
+ protected:
+  // One pass: r_ runs over a tile's vectors, its rows and the panels that hold a column j > i.
+  void define_tiles() {
+    const Expr n = x.dim(1).extent(), m = y.dim(1).extent();
+    const auto at = [&](const Expr& k, const Expr& j, const Expr& a) {
+      const Expr p = clamp(problem(a), 0, x.dim(2).extent() - 1);
+      return select(j < n, x(k, min(j, n - 1), p), y(k, clamp(j - n, 0, m - 1), p));
+    };
+    const bool gpu = this->get_target().has_gpu_feature();
+    tile_ = PairTile("pairs", hardware_facts(this->get_target()), gpu, PairTile::Form::difference,
+                     {x.dim(0).extent(), pooled_rows, pooled_rows, at, at, Func()});
+    const int rows = tile_.rows(), cols = tile_.columns();
+    const Expr ahead = tile_.panel * cols + tile_.col_in - (tile_.row_tile * rows + tile_.row_in);
+    masked_(tile_.col_in, tile_.row_in, tile_.panel, tile_.row_tile, tile_.problem) =
+        max(tile_(tile_.col_in, tile_.row_in, tile_.panel, tile_.row_tile, tile_.problem),
+            select(ahead > 0, 0.0F, std::numeric_limits<float>::infinity()));
+    r_ = RDom(0, tile_.vectors(), 0, rows, 0, tile_.panels(), "r");
+    r_.where((r_.z + 1) * cols > tile_.row_tile * rows + 1);
+    tiles_ = RDom(0, (pooled_rows + rows - 1) / rows, "tiles");
+  }
+  Expr squared() { return masked_(lane_ + r_.x * tile_.width(), r_.y, r_.z, tile_.row_tile, tile_.problem); }
+
+  void bound_inputs() {
+    x.dim(0).set_min(0);
+    x.dim(1).set_min(0);
+    x.dim(2).set_min(0);
+    y.dim(0).set_bounds(0, x.dim(0).extent());
+    y.dim(1).set_min(0);
+    y.dim(2).set_bounds(0, x.dim(2).extent());
+    problem.dim(0).set_min(0);
+  }
+
+  // `lanes` is the reduction over a tile's pairs, `per_tile` its consumer (.., row_tile, problem).
+  // Measured against the 2 d operations of a pair and two for each threshold.
+  void schedule_pass(Func lanes, Func per_tile, const std::vector<VarOrRVar>& within) {
+    const HardwareFacts facts = hardware_facts(this->get_target());
+    const Var block("block"), thread("thread");
+    if (this->get_target().has_gpu_feature()) {
+      std::vector<VarOrRVar> order = within;
+      order.insert(order.end(), {VarOrRVar(thread), VarOrRVar(block), VarOrRVar(tile_.problem)});
+      per_tile.compute_root()
+          .split(tile_.row_tile, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf)
+          .reorder(order)
+          .gpu_blocks(block, tile_.problem)
+          .gpu_threads(thread);
+      for (const VarOrRVar& v : within) per_tile.unroll(v);
+      lanes.compute_at(per_tile, thread).store_in(MemoryType::Register);
+      masked_.compute_at(lanes, r_.z).store_in(MemoryType::Register).unroll(tile_.col_in);
+      masked_.bound_extent(tile_.col_in, tile_.columns());
+      tile_.schedule_gpu(LoopLevel(lanes, r_.z), LoopLevel(per_tile, thread));
+    } else {
+      std::vector<VarOrRVar> order = within;
+      order.insert(order.end(), {VarOrRVar(tile_.row_tile), VarOrRVar(block), VarOrRVar(tile_.problem)});
+      per_tile.compute_root()
+          .split(tile_.row_tile, block, tile_.row_tile, facts.row_block_tiles, TailStrategy::GuardWithIf)
+          .reorder(order)
+          .parallel(block)
+          .parallel(tile_.problem);
+      lanes.compute_at(per_tile, tile_.row_tile).store_in(MemoryType::Stack);
+      lanes.bound_extent(lane_, tile_.width()).vectorize(lane_);
+      lanes.update().vectorize(lane_);
+      masked_.compute_at(lanes, r_.z).store_in(MemoryType::Stack);
+      masked_.bound_extent(tile_.col_in, tile_.columns()).bound_extent(tile_.row_in, tile_.rows());
+      masked_.vectorize(tile_.col_in, tile_.width()).unroll(tile_.col_in).unroll(tile_.row_in);
+      tile_.schedule_cpu(LoopLevel(lanes, r_.z), LoopLevel(per_tile, block), LoopLevel(per_tile, tile_.problem));
+    }
+    order_ = {lane_, r_.x, r_.y};
+    order_.insert(order_.end(), within.begin(), within.end());
+    order_.push_back(r_.z);
+    lanes.update().reorder(order_).unroll(r_.x).unroll(r_.y);
+    for (const VarOrRVar& v : within) {
+      lanes.unroll(v);
+      lanes.update().unroll(v);
+    }
+  }
+
+  PairTile tile_;
+  Func masked_{"masked"};
+  RDom r_, tiles_;
+  Var lane_{"lane"};
+  std::vector<VarOrRVar> order_;
+};
+
+class PairDistanceCounts : public PooledPairs<PairDistanceCounts> {
+ public:
+  GeneratorParam<int> thresholds{"thresholds", 8};
+
+  Input<Buffer<float, 2>> threshold{"threshold"};  // (thresholds, active), squared distances
+  Output<Buffer<int64_t, 2>> count{"count"};       // (thresholds, active), pairs at most so far apart
+
+  void generate() {
+    define_tiles();
+    const Var& tile = tile_.row_tile;
+    const Var& p = tile_.problem;
+    lanes_(lane_, t_, tile, p) += cast<int32_t>(squared() <= threshold(t_, p));
+    const RDom lane(0, tile_.width(), "lane");
+    per_tile_(t_, tile, p) = sum(lanes_(lane, t_, tile, p));
+    count(t_, p) += cast<int64_t>(per_tile_(t_, tiles_, p));
+  }
+
+  void schedule() {
+    bound_inputs();
+    threshold.dim(0).set_bounds(0, thresholds);
+    threshold.dim(1).set_bounds(0, problem.dim(0).extent());
+    count.dim(0).set_bounds(0, thresholds);
+    count.dim(1).set_bounds(0, problem.dim(0).extent());
+    per_tile_.bound(t_, 0, thresholds);
+    lanes_.bound_extent(t_, thresholds);
+    schedule_pass(lanes_, per_tile_, {t_});
+  }
+
+ private:
+  Var t_{"t"};
+  Func lanes_{"lanes"}, per_tile_{"per_tile"};
+};
+
+class PairDistanceNeighbours : public PooledPairs<PairDistanceNeighbours> {
+ public:
+  Input<Buffer<float, 1>> value{"value"};                   // (active), a squared distance
+  Output<Buffer<float, 1>> below{"below"}, above{"above"};  // (active): largest <= value, or -1; smallest >, or inf
+
+  void generate() {
+    define_tiles();
+    const Var& tile = tile_.row_tile;
+    const Var& p = tile_.problem;
+    const Expr none = -1.0F, infinite = std::numeric_limits<float>::infinity();
+    const Expr d = squared();
+    lanes_(lane_, tile, p) = Tuple(none, infinite);
+    lanes_(lane_, tile, p) = Tuple(max(lanes_(lane_, tile, p)[0], select(d <= value(p), d, none)),
+                                   min(lanes_(lane_, tile, p)[1], select(d > value(p), d, infinite)));
+    const RDom lane(0, tile_.width(), "lane");
+    per_tile_(tile, p) = Tuple(maximum(lanes_(lane, tile, p)[0]), minimum(lanes_(lane, tile, p)[1]));
+    all_(p) = Tuple(none, infinite);
+    all_(p) = Tuple(max(all_(p)[0], per_tile_(tiles_, p)[0]), min(all_(p)[1], per_tile_(tiles_, p)[1]));
+    below(p) = all_(p)[0];
+    above(p) = all_(p)[1];
+  }
+
+  void schedule() {
+    bound_inputs();
+    value.dim(0).set_bounds(0, problem.dim(0).extent());
+    below.dim(0).set_bounds(0, problem.dim(0).extent());
+    above.dim(0).set_bounds(0, problem.dim(0).extent());
+    all_.compute_root();
+    schedule_pass(lanes_, per_tile_, {});
+  }
+
+ private:
+  Func lanes_{"lanes"}, per_tile_{"per_tile"}, all_{"all"};
+};
+
+}  // namespace
+}  // namespace kindling
+
+HALIDE_REGISTER_GENERATOR(kindling::PairDistanceCounts, pair_distance_counts)
+HALIDE_REGISTER_GENERATOR(kindling::PairDistanceNeighbours, pair_distance_neighbours)

@@ -1,0 +1,197 @@
+// Quantiles of pairwise distances by counting: a pass counts the pairs below eight thresholds, the thresholds close in
+// on the wanted rank, and a last pass finds the distances next to the threshold that hit it.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <vector>
+
+#include "kernels/gram.h"
+#include "kernels/gram_arguments.h"
+
+namespace kindling::kernels {
+namespace {
+
+using Use = Buffer::Use;
+
+constexpr std::size_t thresholds = 8;  // as in generators/distance_generator.cpp
+using Thresholds = std::array<float, thresholds>;
+
+// Squared distances are not negative, so that their order is that of their bits.
+std::int64_t bits_of(float v) { return std::bit_cast<std::int32_t>(v); }
+float value_of(std::int64_t bits) { return bits < 0 ? 0.0F : std::bit_cast<float>(static_cast<std::int32_t>(bits)); }
+
+// The search for order statistic `rank` (from 0) and, if `both`, the next one, among the squared distances of a
+// problem.
+struct Search {
+  std::int64_t rank = 0;
+  bool both = false;
+  // At most `low_count` <= rank distances are <= low, `high_count` > rank are <= high.
+  std::int64_t low = -1, high = bits_of(1e38F), low_count = 0, high_count = 0;
+  float first = -1, second = -1;
+
+  [[nodiscard]] bool hit_high() const { return high_count == rank + 1; }
+  [[nodiscard]] bool hit_low() const { return !both && low_count == rank; }
+  [[nodiscard]] bool closed() const { return high - low <= 1; }
+  [[nodiscard]] bool done() const { return closed() || hit_high() || hit_low(); }
+
+  void narrow(float threshold, std::int64_t count) {
+    const std::int64_t at = bits_of(threshold);
+    if (count <= rank && at > low) low = at, low_count = count;
+    if (count > rank && at < high) high = at, high_count = count;
+  }
+  [[nodiscard]] Thresholds next() const;
+};
+
+// Around the place where the rank would lie if distances were spread evenly between the bounds, as far off as chance
+// would put it; and the middle of the bounds in value and in bits, so that each pass at least halves what is left.
+Thresholds Search::next() const {
+  const auto inside = static_cast<double>(high_count - low_count);
+  const double place = (static_cast<double>(rank - low_count) + 0.5) / inside;
+  const double spread = std::sqrt(place * (1 - place) / inside);
+  const double from = value_of(low), to = value_of(high);
+  constexpr std::array<double, 6> offsets = {-3, -1, -0.2, 0.2, 1, 3};
+  Thresholds t;
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    const double part = std::clamp(place + offsets[i] * spread, 0.0, 1.0);
+    t[i] = static_cast<float>(from + part * (to - from));
+  }
+  t[6] = static_cast<float>(0.5 * (from + to));
+  t[7] = value_of(low + (high - low) / 2);
+  for (float& v : t) v = value_of(std::clamp(bits_of(v), low + 1, high - 1));
+  return t;
+}
+
+// Rows of the pooled sample of one problem.
+struct Pool {
+  ConstTensorView x, y;
+  Problems px, py;
+  [[nodiscard]] const float* row(std::int64_t problem, std::int64_t i) const {
+    return i < px.rows ? x.data() + problem * px.problem_stride + i * px.row_stride
+                       : y.data() + problem * py.problem_stride + (i - px.rows) * py.row_stride;
+  }
+};
+
+// First thresholds: order statistics of some pairs drawn at random, about where the quantile lies among them.
+Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
+  const std::int64_t n = pool.px.rows + pool.py.rows;
+  const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(n * (n - 1) / 512, 32, 4096));
+  std::vector<float> sample(count);
+  std::uint64_t state = 0x9e3779b97f4a7c15ULL;
+  const auto below = [&](std::int64_t end) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return static_cast<std::int64_t>((state >> 33U) % static_cast<std::uint64_t>(end));
+  };
+  for (float& squared : sample) {
+    const std::int64_t i = below(n), j = (i + 1 + below(n - 1)) % n;
+    const float *a = pool.row(problem, i), *b = pool.row(problem, j);
+    squared = 0;
+    for (std::int64_t k = 0; k < pool.px.depth; ++k) squared += (a[k] - b[k]) * (a[k] - b[k]);
+  }
+  std::ranges::sort(sample);
+  const auto size = static_cast<double>(count);
+  const double spread = std::sqrt(std::max(q * (1 - q), 1 / size) * size);
+  constexpr std::array<double, thresholds> offsets = {-3, -1.5, -0.7, -0.2, 0.2, 0.7, 1.5, 3};
+  Thresholds t;
+  for (std::size_t i = 0; i < thresholds; ++i) {
+    t[i] = sample[static_cast<std::size_t>(std::clamp(q * size + offsets[i] * spread, 0.0, size - 1))];
+  }
+  return t;
+}
+
+}  // namespace
+
+void pair_distance_quantile(const Execution& execution, ConstTensorView x, ConstTensorView y, double q,
+                            std::span<float> distances) {
+  static const Kernel count_kernel{"pair_distance_counts"}, neighbour_kernel{"pair_distance_neighbours"};
+  constexpr std::string_view name = "pair_distance_quantile";
+  Pool pool{x, y, problems_of(name, "x", x), {}};
+  const bool with_y = y.rank() != 0;
+  if (with_y) {
+    pool.py = problems_of(name, "y", y);
+    if (pool.px.count != pool.py.count || pool.px.depth != pool.py.depth) {
+      refuse(name, fmt::format("expected x and y of as many problems and coordinates, found {} and {}",
+                               shape_string(x.shape()), shape_string(y.shape())));
+    }
+  }
+  const std::int64_t rows = pool.px.rows + pool.py.rows, problems = pool.px.count;
+  if (rows < 2) refuse(name, fmt::format("expected at least 2 rows in x and y together, found {}", rows));
+  if (!(q >= 0 && q <= 1)) refuse(name, fmt::format("expected a quantile in [0, 1], found {}", q));
+  expect_size(name, "distances", distances, problems);
+  const Extent outputs[] = {extent_of("distances", distances)};
+  const Extent inputs[] = {extent_of("x", x), with_y ? extent_of("y", y) : Extent{"y", nullptr, 0}};
+  expect_apart(name, outputs, inputs);
+  expect_coordinates(name, "x", x);
+  if (with_y) expect_coordinates(name, "y", y);
+
+  // A part without rows is replaced by the other one, of which no pair is then looked at twice.
+  const bool x_first = pool.px.rows > 0, y_there = pool.py.rows > 0;
+  const Problems& first = x_first ? pool.px : pool.py;
+  const Problems& second = x_first && y_there ? pool.py : first;
+  const ConstTensorView &first_view = x_first ? x : y, &second_view = x_first && y_there ? y : first_view;
+  const auto pooled = static_cast<std::int32_t>(rows);
+
+  const std::int64_t pairs = rows * (rows - 1) / 2;
+  const double position = q * static_cast<double>(pairs - 1);
+  const auto rank = static_cast<std::int64_t>(std::floor(position));
+  const double fraction = position - static_cast<double>(rank);
+  std::vector<Search> search(static_cast<std::size_t>(problems),
+                             Search{.rank = rank, .both = fraction > 0, .high_count = pairs});
+
+  std::vector<std::int32_t> active;
+  std::vector<Thresholds> at;
+  for (std::int64_t p = 0; p < problems; ++p) {
+    active.push_back(static_cast<std::int32_t>(p));
+    at.push_back(first_thresholds(pool, p, q));
+  }
+  std::vector<std::int64_t> counts;
+  while (!active.empty()) {
+    const auto size = static_cast<std::int64_t>(active.size());
+    constexpr auto t = static_cast<std::int64_t>(thresholds);
+    counts.resize(active.size() * thresholds);
+    count_kernel(execution, problems_buffer(Use::in, first_view, first), problems_buffer(Use::in, second_view, second),
+                 pooled, in(std::span<const std::int32_t>(active)), Buffer(Use::in, at[0].data(), {t, size}, {1, t}),
+                 Buffer(Use::out, counts.data(), {t, size}, {1, t}));
+    std::vector<std::int32_t> still;
+    std::vector<Thresholds> closer;
+    for (std::size_t a = 0; a < active.size(); ++a) {
+      Search& s = search[static_cast<std::size_t>(active[a])];
+      for (std::size_t i = 0; i < thresholds; ++i) s.narrow(at[a][i], counts[a * thresholds + i]);
+      if (s.done()) continue;
+      still.push_back(active[a]);
+      closer.push_back(s.next());
+    }
+    active.swap(still);
+    at.swap(closer);
+  }
+
+  // Neighbours of the threshold that hit the rank; where the bounds closed over equal distances, these are the answer.
+  std::vector<float> value, below, above;
+  for (std::int64_t p = 0; p < problems; ++p) {
+    Search& s = search[static_cast<std::size_t>(p)];
+    if (!s.hit_high() && !s.hit_low()) {
+      s.first = s.second = value_of(s.high);
+      continue;
+    }
+    active.push_back(static_cast<std::int32_t>(p));
+    value.push_back(s.hit_high() ? value_of(s.high) : s.low < 0 ? -1.0F : value_of(s.low));
+  }
+  if (!active.empty()) {
+    below.resize(active.size());
+    above.resize(active.size());
+    neighbour_kernel(execution, problems_buffer(Use::in, first_view, first),
+                     problems_buffer(Use::in, second_view, second), pooled, in(std::span<const std::int32_t>(active)),
+                     in(std::span<const float>(value)), out(std::span(below)), out(std::span(above)));
+  }
+  for (std::size_t a = 0; a < active.size(); ++a) {
+    Search& s = search[static_cast<std::size_t>(active[a])];
+    s.first = s.hit_high() ? below[a] : above[a];
+    s.second = above[a];
+  }
+  for (std::size_t p = 0; p < search.size(); ++p) {
+    const double d = std::sqrt(double{search[p].first});
+    distances[p] = static_cast<float>(search[p].both ? d + fraction * (std::sqrt(double{search[p].second}) - d) : d);
+  }
+}
+
+}  // namespace kindling::kernels
