@@ -254,7 +254,7 @@ def run(problem, threads, rounds, compiled_too):
     return rows
 
 
-def main():
+def main(problems=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--filter", default=".", help="only problems <kernel>/<shape> that match this expression")
@@ -263,8 +263,9 @@ def main():
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     threads = sorted({cores if t == "all" else int(t) for t in options.threads.split(",")})
-    problems = [(DenseForward, s) for s in dense_shapes()] + [(DenseBackward, s) for s in dense_shapes()]
-    problems += [(TrainingStep, net) for net in NETS] + [(Normals, ())]
+    if problems is None:
+        problems = [(DenseForward, s) for s in dense_shapes()] + [(DenseBackward, s) for s in dense_shapes()]
+        problems += [(TrainingStep, net) for net in NETS] + [(Normals, ())]
     rows = []
     for make, arguments in problems:
         problem = None
