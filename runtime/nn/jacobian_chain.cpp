@@ -1,0 +1,80 @@
+#include "nn/jacobian_chain.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "kernels/dense.h"
+#include "nn/jacobian.h"
+
+namespace kindling {
+
+JacobianChain::JacobianChain(std::string_view caller, const Model& model, ConstTensorView x,
+                             const kernels::Execution& execution)
+    : model_(&model), x_(x.matrix()) {
+  if (model.layers().empty()) throw Error(ErrorCode::usage, fmt::format("{}: the model has no layers", caller));
+  for (const Layer& layer : model.layers()) {
+    if (layer.kind != LayerKind::dense) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("{}: expected dense layers, found {}, which is none", caller, layer.name));
+    }
+  }
+  if (x.rank() < 1 || x.cols() != model.inputs()) {
+    throw Error(ErrorCode::usage, fmt::format("{}: the model takes {} inputs, found rows of {}", caller, model.inputs(),
+                                              x.rank() < 1 ? 0 : x.cols()));
+  }
+  ConstTensorView from = x_;
+  for (std::int64_t l = 0; l + 1 < depth(); ++l) {
+    Tensor to({samples(), layer(l).fan_out()});
+    kernels::dense_forward(execution, from, weight(l), layer(l).bias.flat(), layer(l).activation, to);
+    outputs_.push_back(std::move(to));
+    from = outputs_.back().view();
+  }
+}
+
+kernels::Derivative JacobianChain::below(std::int64_t l, std::int64_t first, std::int64_t count) const {
+  if (l == 0) return {x_.rows(first, count), {ActivationKind::identity}};
+  const Tensor& y = outputs_[static_cast<std::size_t>(l - 1)];
+  return {y.view().rows(first, count), layer(l - 1).activation};
+}
+
+InputNorms::InputNorms(ConstTensorView w, std::int64_t rows, const kernels::Execution& execution)
+    : w_(w), execution_(execution) {
+  const auto units = static_cast<double>(w.rows()), inputs = static_cast<double>(w.cols()),
+             n = static_cast<double>(rows);
+  if (n * units * units + units * units * inputs >= 0.8 * n * units * inputs) return;
+  gram_ = Tensor({w.rows(), w.rows()});
+  const std::vector<float> no_bias(static_cast<std::size_t>(w.rows()));
+  kernels::dense_forward(execution, w, w, no_bias, {ActivationKind::identity}, gram_);
+  std::vector<float> norms(no_bias.size());
+  kernels::row_norms(execution, gram_, norms);
+  double squares = 0;
+  for (const float norm : norms) squares += double{norm} * double{norm};
+  const double rounding = (4 * std::sqrt(2 * units) + 4 * std::sqrt(inputs) + 8) * 0x1p-24 * std::sqrt(squares);
+  cancels_below_ = rounding / (2 * gram_tolerance);
+}
+
+std::vector<std::int64_t> InputNorms::finish(ConstTensorView v, std::span<const float> v_norms,
+                                             std::span<const float> forms, std::span<float> norms) {
+  std::vector<std::int64_t> plain;
+  for (std::size_t r = 0; r < norms.size(); ++r) {
+    const double square = double{v_norms[r]} * double{v_norms[r]};
+    norms[r] = std::sqrt(std::max(forms[r], 0.0F));
+    // Written so that a NaN is computed plainly, and shows.
+    if (!(double{forms[r]} >= cancels_below_ * square)) plain.push_back(static_cast<std::int64_t>(r));
+  }
+  if (plain.empty()) return plain;
+  const auto count = static_cast<std::int64_t>(plain.size());
+  plain_rows_ = Tensor({count, v.cols()});
+  plain_products_ = Tensor({count, w_.cols()});
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::copy_n(v.row(plain[static_cast<std::size_t>(i)]), v.cols(), plain_rows_.view().row(i));
+  }
+  kernels::jacobian_product(execution_, plain_rows_, w_, plain_products_);
+  std::vector<float> found(plain.size());
+  kernels::row_norms(execution_, plain_products_, found);
+  for (std::size_t i = 0; i < plain.size(); ++i) norms[static_cast<std::size_t>(plain[i])] = found[i];
+  return plain;
+}
+
+}  // namespace kindling
