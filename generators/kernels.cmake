@@ -57,6 +57,9 @@ kindling_add_kernel(row_norms GENERATOR row_reduction SOURCE jacobian_rows_gener
 kindling_add_kernel(row_dots GENERATOR row_reduction SOURCE jacobian_rows_generator.cpp PARAMS dots=true)
 kindling_add_kernel(quadratic_forms GENERATOR quadratic_forms SOURCE jacobian_rows_generator.cpp)
 kindling_add_kernel(scale_rows GENERATOR scale_rows SOURCE jacobian_rows_generator.cpp)
+kindling_add_kernel(active_units GENERATOR active_units SOURCE jacobian_masked_generator.cpp)
+kindling_add_kernel(jacobian_masked_product GENERATOR jacobian_masked_product SOURCE jacobian_masked_generator.cpp)
+kindling_add_kernel(masked_quadratic_forms GENERATOR masked_quadratic_forms SOURCE jacobian_masked_generator.cpp)
 
 kindling_add_kernel(softmax_cross_entropy GENERATOR softmax_cross_entropy SOURCE loss_generator.cpp)
 kindling_add_kernel(softmax_cross_entropy_loss GENERATOR softmax_cross_entropy SOURCE loss_generator.cpp PARAMS with_gradient=false)

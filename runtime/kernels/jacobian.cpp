@@ -25,6 +25,33 @@ std::int32_t rows_per_sample(std::string_view kernel, std::int64_t rows, const D
   return static_cast<std::int32_t>(samples == 0 ? 1 : std::max<std::int64_t>(rows / samples, 1));
 }
 
+// Rows of samples as (width, rows of a sample, samples).
+template <class T>
+Buffer by_sample(Use use, const BasicTensorView<T>& v, std::int64_t samples) {
+  const std::int64_t rows = v.rows() / samples;
+  return Buffer(use, v.data(), {v.cols(), rows, samples}, {1, v.row_stride(), rows * v.row_stride()});
+}
+
+// Returns the number of samples.
+std::int64_t expect_lists(std::string_view kernel, ConstTensorView v, const ActiveUnits& active) {
+  expect_rows(kernel, "v", v);
+  const auto samples = static_cast<std::int64_t>(active.count.size());
+  expect_size(kernel, "index", active.index, samples * v.cols());
+  if (samples == 0 ? v.rows() != 0 : v.rows() % samples != 0) {
+    refuse(kernel, fmt::format("expected as many rows for each of {} samples, found {} rows", samples, v.rows()));
+  }
+  for (std::size_t n = 0; n < active.count.size(); ++n) {
+    if (active.count[n] < 0 || active.count[n] > v.cols()) {
+      refuse(kernel, fmt::format("expected count in 0..{}, found {} at sample {}", v.cols(), active.count[n], n));
+    }
+  }
+  return samples;
+}
+
+Buffer in_lists(const ActiveUnits& active, std::int64_t width) {
+  return Buffer(Use::in, active.index.data(), {width, static_cast<std::int64_t>(active.count.size())}, {1, width});
+}
+
 }  // namespace
 
 void jacobian_top(const Execution& execution, ConstTensorView w, const Derivative& below, TensorView s) {
@@ -171,6 +198,54 @@ void quadratic_forms(const Execution& execution, ConstTensorView v, ConstTensorV
   }
   static const Kernel kernel("quadratic_forms");
   kernel(execution, buffer_of(Use::in, v), buffer_of(Use::in, g), out(forms));
+}
+
+void active_units(const Execution& execution, ConstTensorView y, std::span<std::int32_t> index,
+                  std::span<std::int32_t> count) {
+  constexpr std::string_view name = "active_units";
+  expect_rows(name, "y", y);
+  expect_size(name, "index", index, y.size());
+  expect_size(name, "count", count, y.rows());
+  if (y.rows() == 0) return;
+  if (y.cols() == 0) {
+    std::fill(count.begin(), count.end(), 0);
+    return;
+  }
+  static const Kernel kernel("active_units");
+  kernel(execution, buffer_of(Use::in, y), Buffer(Use::out, index.data(), {y.cols(), y.rows()}, {1, y.cols()}),
+         out(count));
+}
+
+void jacobian_masked_product(const Execution& execution, ConstTensorView v, const ActiveUnits& active,
+                             ConstTensorView w, const Derivative& below, TensorView s) {
+  constexpr std::string_view name = "jacobian_masked_product";
+  if (is_smooth(below.activation)) {
+    refuse(name, fmt::format("expected a piecewise-linear activation, found {}", to_string(below.activation)));
+  }
+  const std::int64_t samples = expect_lists(name, v, active);
+  expect_shape(name, "w", w, v.cols(), w.rank() < 1 ? 0 : w.cols());
+  expect_shape(name, "s", s, v.rows(), w.cols());
+  expect_shape(name, "y", below.y, samples, w.cols());
+  if (s.size() == 0) return;
+  static const Kernel kernel("jacobian_masked_product");
+  kernel(execution, by_sample(Use::in, v, samples), in_lists(active, v.cols()), in(active.count), buffer_of(Use::in, w),
+         buffer_of(Use::in, below.y), slope_of(below.activation), by_sample(Use::out, s, samples));
+}
+
+void masked_quadratic_forms(const Execution& execution, ConstTensorView v, const ActiveUnits& active, ConstTensorView g,
+                            std::span<float> forms) {
+  constexpr std::string_view name = "masked_quadratic_forms";
+  const std::int64_t samples = expect_lists(name, v, active);
+  expect_shape(name, "g", g, v.cols(), v.cols());
+  expect_size(name, "forms", forms, v.rows());
+  if (v.rows() == 0) return;
+  if (v.cols() == 0) {
+    std::fill(forms.begin(), forms.end(), 0.0F);
+    return;
+  }
+  static const Kernel kernel("masked_quadratic_forms");
+  kernel(execution, by_sample(Use::in, v, samples), in_lists(active, v.cols()), in(active.count), buffer_of(Use::in, g),
+         Buffer(Use::out, forms.data(), {v.rows() / samples, samples}, {1, v.rows() / samples}));
 }
 
 }  // namespace kindling::kernels

@@ -10,6 +10,7 @@
 #include <kindling/activation.h>
 #include <kindling/tensor.h>
 
+#include <cstdint>
 #include <span>
 
 #include "kernels/dispatch.h"
@@ -66,5 +67,24 @@ void scale_rows(const Execution& execution, ConstTensorView x, std::span<const f
 /// instead of K n operations a row, n the columns of W. It cancels where ||v W|| << ||v|| ||W||: the error is at most
 /// 2 K eps |v| |G| |v|^T <= 2 K eps ||v||^2 ||G||_F, the rounding of G itself aside.
 void quadratic_forms(const Execution& execution, ConstTensorView v, ConstTensorView g, std::span<float> forms);
+
+/// Lists of the units whose activation is positive (or NaN), sample by sample.
+struct ActiveUnits {
+  std::span<const std::int32_t> index;  ///< N x width; of each row the first `count` entries, ascending
+  std::span<const std::int32_t> count;  ///< N
+};
+
+/// Makes the lists for y (N x width): index (N width) and count (N).
+void active_units(const Execution& execution, ConstTensorView y, std::span<std::int32_t> index,
+                  std::span<std::int32_t> count);
+
+/// jacobian_product and quadratic_forms for rows that are 0 outside their sample's active units, as those of a Jacobian
+/// behind a ReLU are: the sums run along the lists, and what V holds elsewhere is not read. v (R x M) with rows M to
+/// M + padding apart, lists of N samples of width M. An infinite weight of an inactive unit counts as 0, not as 0 times
+/// infinity. Throws Error{usage} for tanh and sigmoid below, and for counts outside 0..M.
+void jacobian_masked_product(const Execution& execution, ConstTensorView v, const ActiveUnits& active,
+                             ConstTensorView w, const Derivative& below, TensorView s);
+void masked_quadratic_forms(const Execution& execution, ConstTensorView v, const ActiveUnits& active, ConstTensorView g,
+                            std::span<float> forms);
 
 }  // namespace kindling::kernels

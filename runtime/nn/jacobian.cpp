@@ -43,7 +43,7 @@ Tensor jacobian(const Model& model, ConstTensorView x, std::int64_t from, const 
     kernels::jacobian_top(execution, chain.weight(l), chain.below(l, first, count), v);
     for (--l; l >= from; --l) {
       const TensorView s = target(l, next);
-      kernels::jacobian_product(execution, v, chain.weight(l), chain.below(l, first, count), s);
+      chain.product(l, first, count, v, s);
       std::swap(rows, next);
       v = s;
     }
@@ -71,16 +71,15 @@ Tensor jacobian_row_norms(const Model& model, ConstTensorView x, const Context& 
       if (l == 0 && input.pays()) {
         const ConstTensorView v = rows_of(rows, count * d, chain.width(1));
         forms.resize(static_cast<std::size_t>(count * d));
-        kernels::quadratic_forms(execution, v, input.gram(), forms);
+        chain.forms(1, first, count, v, input.gram(), forms);
         input.finish(v, norms_of(1), forms, norms_of(0));
         break;
       }
       const TensorView s = rows_of(next, count * d, chain.width(l));
-      const kernels::Derivative below = chain.below(l, first, count);
       if (l == top) {
-        kernels::jacobian_top(execution, chain.weight(l), below, s);
+        kernels::jacobian_top(execution, chain.weight(l), chain.below(l, first, count), s);
       } else {
-        kernels::jacobian_product(execution, rows_of(rows, count * d, chain.width(l + 1)), chain.weight(l), below, s);
+        chain.product(l, first, count, rows_of(rows, count * d, chain.width(l + 1)), s);
       }
       kernels::row_norms(execution, s, norms_of(l));
       std::swap(rows, next);

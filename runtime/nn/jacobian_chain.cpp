@@ -11,7 +11,7 @@ namespace kindling {
 
 JacobianChain::JacobianChain(std::string_view caller, const Model& model, ConstTensorView x,
                              const kernels::Execution& execution)
-    : model_(&model), x_(x.matrix()) {
+    : model_(&model), execution_(execution), x_(x.matrix()) {
   if (model.layers().empty()) throw Error(ErrorCode::usage, fmt::format("{}: the model has no layers", caller));
   for (const Layer& layer : model.layers()) {
     if (layer.kind != LayerKind::dense) {
@@ -29,6 +29,66 @@ JacobianChain::JacobianChain(std::string_view caller, const Model& model, ConstT
     kernels::dense_forward(execution, from, weight(l), layer(l).bias.flat(), layer(l).activation, to);
     outputs_.push_back(std::move(to));
     from = outputs_.back().view();
+  }
+  lists_.resize(model.layers().size());
+  for (std::int64_t l = 1; l < depth(); ++l) list_active_units(l);
+}
+
+void JacobianChain::list_active_units(std::int64_t l) {
+  // A device gains nothing from lists: their loads are scattered.
+  if (execution_.target->gpu || layer(l - 1).activation.kind != ActivationKind::relu || samples() == 0) return;
+  Lists lists;
+  lists.index.resize(static_cast<std::size_t>(samples() * width(l)));
+  lists.count.resize(static_cast<std::size_t>(samples()));
+  kernels::active_units(execution_, below(l).y, lists.index, lists.count);
+  std::int64_t active = 0;
+  for (const std::int32_t c : lists.count) active += c;
+  // The tile holds rows of one sample, about five: what they do not fill is lost.
+  constexpr std::int64_t tile_rows = 5;
+  const auto computed = static_cast<double>((outputs() + tile_rows - 1) / tile_rows * tile_rows * active);
+  if (computed < 0.85 * static_cast<double>(outputs() * samples() * width(l))) {
+    lists_[static_cast<std::size_t>(l)] = std::move(lists);
+  }
+}
+
+kernels::ActiveUnits JacobianChain::active(std::int64_t l, std::int64_t first, std::int64_t count) const {
+  const Lists& lists = lists_[static_cast<std::size_t>(l)];
+  if (lists.index.empty()) return {};
+  return {std::span(lists.index)
+              .subspan(static_cast<std::size_t>(first * width(l)), static_cast<std::size_t>(count * width(l))),
+          std::span(lists.count).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count))};
+}
+
+void JacobianChain::product(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v,
+                            TensorView s) const {
+  const kernels::ActiveUnits listed = active(l + 1, first, count);
+  const kernels::Derivative at = below(l, first, count);
+  const bool smooth = at.activation.kind == ActivationKind::tanh || at.activation.kind == ActivationKind::sigmoid;
+  if (listed.index.empty() || smooth) {
+    kernels::jacobian_product(execution_, v, weight(l), at, s);
+  } else {
+    kernels::jacobian_masked_product(execution_, v, listed, weight(l), at, s);
+  }
+}
+
+void JacobianChain::forms(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v, ConstTensorView g,
+                          std::span<float> forms) const {
+  const kernels::ActiveUnits listed = active(l, first, count);
+  if (listed.index.empty()) {
+    kernels::quadratic_forms(execution_, v, g, forms);
+  } else {
+    kernels::masked_quadratic_forms(execution_, v, listed, g, forms);
+  }
+}
+
+void JacobianChain::gram_product(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v,
+                                 ConstTensorView g, TensorView s) const {
+  const kernels::ActiveUnits listed = active(l, first, count);
+  if (listed.index.empty()) {
+    kernels::jacobian_product(execution_, v, g, s);
+  } else {
+    kernels::jacobian_masked_product(execution_, v, listed, g, {below(l, first, count).y, {ActivationKind::identity}},
+                                     s);
   }
 }
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -31,6 +31,16 @@ class JacobianChain {
   [[nodiscard]] kernels::Derivative below(std::int64_t l, std::int64_t first, std::int64_t count) const;
   [[nodiscard]] kernels::Derivative below(std::int64_t l) const { return below(l, 0, samples()); }
 
+  /// One step of a block's Jacobians towards the input: s = (v W_l) * f'(x_l), v those at layer l + 1. Along the lists
+  /// of active units where that is cheaper.
+  void product(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v, TensorView s) const;
+  /// v G v^T of the rows v of a block's Jacobians at layer l; likewise.
+  void forms(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v, ConstTensorView g,
+             std::span<float> forms) const;
+  /// V G of the same, G symmetric; likewise.
+  void gram_product(std::int64_t l, std::int64_t first, std::int64_t count, ConstTensorView v, ConstTensorView g,
+                    TensorView s) const;
+
   /// Samples of one block: some thousand rows, so that packing W costs little and a block of rows stays in cache. A
   /// function of the model alone.
   [[nodiscard]] std::int64_t block_samples() const { return std::max<std::int64_t>(1, block_rows / outputs()); }
@@ -38,9 +48,18 @@ class JacobianChain {
  private:
   static constexpr std::int64_t block_rows = 1280;
 
+  struct Lists {  // of the units active at what feeds a layer, empty where all terms are added
+    std::vector<std::int32_t> index, count;
+  };
+  void list_active_units(std::int64_t l);
+  // The lists of some samples; none if `index` is empty.
+  [[nodiscard]] kernels::ActiveUnits active(std::int64_t l, std::int64_t first, std::int64_t count) const;
+
   const Model* model_;
+  kernels::Execution execution_;
   ConstTensorView x_;
   std::vector<Tensor> outputs_;  // of layers 0 .. L-2
+  std::vector<Lists> lists_;     // of layers 0 .. L-1
 };
 
 /// Norms of the rows of V W without V W, where that is cheaper: through G = W W^T, with a plain computation of the rows

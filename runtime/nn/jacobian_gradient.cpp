@@ -95,14 +95,13 @@ class NormGradientSweep {
     kernels::jacobian_top(execution_, chain_.weight(top_), below(top_), s(top_));
     kernels::row_norms(execution_, s(top_), norms(top_));
     for (std::int64_t l = top_ - 1; l >= (input_.pays() ? 1 : 0); --l) {
-      kernels::jacobian_product(execution_, s(l + 1), chain_.weight(l), below(l), s(l));
+      chain_.product(l, first_, count_, s(l + 1), s(l));
       kernels::row_norms(execution_, s(l), norms(l));
     }
     if (!input_.pays()) return;
     // S_1 G serves the norms and, later, the adjoint.
     const TensorView product = buffer(adjoint_, chain_.width(1));
-    const std::vector<float> no_bias(static_cast<std::size_t>(chain_.width(1)));
-    kernels::dense_forward(execution_, s(1), input_.gram(), no_bias, {ActivationKind::identity}, product);
+    chain_.gram_product(1, first_, count_, s(1), input_.gram(), product);
     std::vector<float> forms(static_cast<std::size_t>(rows_));
     kernels::row_dots(execution_, product, s(1), forms);
     plain_ = input_.finish(s(1), norms(1), forms, norms(0));
