@@ -92,7 +92,9 @@ void add_compare_command(CLI::App& program, GlobalOptions& globals) {
   CLI::App* verb =
       program.add_subcommand("compare", "Compare methods over several seeds, each beside its control, in one table");
   auto arguments = std::make_shared<CompareArguments>();
-  verb->add_option("--model", arguments->models, "One or more networks: 784-100-10 784-256-100-10")->required();
+  verb->add_option("--model", arguments->models,
+                   "One or more networks: 784-100-10 784:100,bn,10 3x32x32:conv16,pool2,10")
+      ->required();
   verb->add_option("--methods", arguments->methods,
                    "Methods, the first one is the baseline: xavier lsuv:base=xavier ibci:law=xavier")
       ->required();

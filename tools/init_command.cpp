@@ -53,7 +53,7 @@ void run_init(const InitArguments& arguments, const GlobalOptions& globals) {
     print_out(globals.json ? catalogue_json().dump(2) + "\n" : method_list());
     return;
   }
-  require(!arguments.model.empty(), "--model", "widths such as 784-256-100-10");
+  require(!arguments.model.empty(), "--model", "784-256-100-10 or 3x32x32:conv16,pool2,10");
   require(!arguments.method.empty(), "--method", "see kindling init --list");
   require(!arguments.out.empty() || !arguments.npz.empty(), "--out or --npz", "a file for the weights");
   Model model = Model::parse(arguments.model);
@@ -120,7 +120,7 @@ void add_init_command(CLI::App& program, GlobalOptions& globals) {
       program.add_subcommand("init", "Initialize a network and write its weights and a report of what was done");
   auto arguments = std::make_shared<InitArguments>();
   verb->add_option("--model", arguments->model,
-                   "Layer widths, optionally with the hidden activation: 784-256-100-10[:tanh]");
+                   "Layer widths, 784-256-100-10[:tanh], or modules, 3x32x32:conv16,bn,pool2,512,10");
   verb->add_option("--method", arguments->method,
                    "Method with options: xavier, he, lsuv:base=he, ibci:law=he,k=3 ...; see --list");
   verb->add_option("--out", arguments->out, "Weights file, .safetensors or .npz");

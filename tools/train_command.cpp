@@ -29,7 +29,7 @@ struct TrainVerbArguments {
 Model model_of(const TrainVerbArguments& arguments) {
   if (!arguments.model.empty()) return Model::parse(arguments.model);
   if (arguments.weights.empty())
-    throw Error(ErrorCode::usage, "train needs --model (widths such as 784-256-100-10), found none");
+    throw Error(ErrorCode::usage, "train needs --model (784-256-100-10 or 3x32x32:conv16,pool2,10), found none");
   const Weights weights = read_weights(arguments.weights);
   const auto found = weights.metadata.find("model");
   if (found == weights.metadata.end()) {
@@ -130,8 +130,10 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
 void add_train_command(CLI::App& program, GlobalOptions& globals) {
   CLI::App* verb = program.add_subcommand("train", "Train a network from a weights file or from an initialization");
   auto arguments = std::make_shared<TrainVerbArguments>();
-  verb->add_option("--model", arguments->model,
-                   "Layer widths: 784-256-100-10[:tanh] (default: what the weights file says)");
+  verb->add_option(
+      "--model", arguments->model,
+      "Layer widths, 784-256-100-10[:tanh], or modules, 3x32x32:conv16,bn,pool2,512,10 (default: what the weights file "
+      "says)");
   verb->add_option("--weights", arguments->weights, "Start from this weights file");
   verb->add_option("--method", arguments->method, "Start from this initialization, see kindling init --list");
   verb->add_option("--out", arguments->out, "Write the weights after the last epoch, .safetensors or .npz");

@@ -13,7 +13,8 @@ namespace kindling {
 
 enum class OptimizerKind { sgd, momentum, adam };
 
-/// Update rule; PyTorch's definitions (weight decay joins the gradient of weights, not of biases).
+/// Update rule; PyTorch's definitions (weight decay joins the gradient of the weights of dense layers and
+/// convolutions, not of biases nor of batch-norm's parameters).
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::sgd;
   double learning_rate = 0.1;

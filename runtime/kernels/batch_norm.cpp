@@ -59,6 +59,16 @@ void expect_parameters(std::string_view kernel, const BatchNormParameters& p, st
 
 }  // namespace
 
+void batch_norm_moments(const Execution& execution, ConstTensorView x, std::span<double> mean,
+                        std::span<double> variance) {
+  constexpr std::string_view name = "batch_norm_moments";
+  const std::int64_t channels = expect_channels(name, x, mean.size());
+  expect_size(name, "variance", variance, channels);
+  if (x.rows() == 0) refuse(name, "expected at least one sample, found none");
+  static const Kernel kernel{"batch_norm_statistics"};
+  kernel(execution, matrix(Use::in, x, channels), out(mean), out(variance));
+}
+
 void batch_norm_forward(const Execution& execution, ConstTensorView x, const BatchNormParameters& parameters,
                         const Activation& activation, const BatchNormSaved& saved, const RunningStatistics& running,
                         TensorView y) {
@@ -74,9 +84,8 @@ void batch_norm_forward(const Execution& execution, ConstTensorView x, const Bat
   if (values < 2) {
     refuse(name, fmt::format("the statistics of a batch need at least 2 values a channel, found {}", values));
   }
-  static const Kernel statistics{"batch_norm_statistics"};
   std::vector<double> mean(static_cast<std::size_t>(channels)), variance(mean.size());
-  statistics(execution, matrix(Use::in, x, channels), out(std::span(mean)), out(std::span(variance)));
+  batch_norm_moments(execution, x, mean, variance);
   const double momentum = running.momentum, unbiased = values / (values - 1);
   for (std::size_t c = 0; c < mean.size(); ++c) {
     saved.mean[c] = static_cast<float>(mean[c]);

@@ -34,6 +34,10 @@ struct RunningStatistics {
   float momentum = 0.1F;
 };
 
+/// Mean and variance (divided by R) of every channel; mean and variance (C), R >= 1.
+void batch_norm_moments(const Execution& execution, ConstTensorView x, std::span<double> mean,
+                        std::span<double> variance);
+
 /// Training: y = f(z) with the batch's own statistics (variance divided by R), which are saved and enter `running`.
 /// Needs R >= 2: a single value has no variance.
 void batch_norm_forward(const Execution& execution, ConstTensorView x, const BatchNormParameters& parameters,

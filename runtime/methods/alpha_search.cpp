@@ -24,7 +24,7 @@ AlphaSearchReport search_alpha(const Model& model, const Dataset& data, const Ib
   quiet.progress = nullptr;
   for (int draw = 0; draw < search.draws; ++draw) {
     PhiloxReader reader({context.seed, Purpose::search, 0, static_cast<std::uint32_t>(draw)});
-    std::vector<double> alpha(model.layers().size());
+    std::vector<double> alpha(model.neuron_layers());
     for (double& a : alpha) a = reader.uniform();
     std::sort(alpha.begin(), alpha.end(), std::greater<>());
     Model trial = model.clone();

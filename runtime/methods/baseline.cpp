@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "methods/class_moments.h"
 #include "methods/draw.h"
 
 namespace kindling {
@@ -87,6 +88,13 @@ double root_mean_square(std::span<const float> values) {
   return values.empty() ? 0 : std::sqrt(sum / static_cast<double>(values.size()));
 }
 
+void reset_batch_norm(Layer& layer) {
+  if (layer.kind != LayerKind::batch_norm) return;
+  for (Tensor* t : {&layer.weight, &layer.running_var}) std::fill(t->flat().begin(), t->flat().end(), 1.0F);
+  for (Tensor* t : {&layer.bias, &layer.running_mean}) std::fill(t->flat().begin(), t->flat().end(), 0.0F);
+  layer.batches_tracked = 0;
+}
+
 BaselineReport initialize_baseline(Model& model, const BaselineOptions& options, const Context& context) {
   if (!std::isfinite(options.gain) || options.gain < 0) {
     throw Error(ErrorCode::usage,
@@ -97,8 +105,15 @@ BaselineReport initialize_baseline(Model& model, const BaselineOptions& options,
   std::uint32_t index = 0;
   for (Layer& layer : model.layers()) {
     context.check_stop();
-    const double stddev = law_stddev(options, layer.fan_in(), layer.fan_out(), layer.activation);
-    draw_weights(options, stddev, {context.seed, Purpose::weights, index, 0}, layer.activation, layer.weight, context);
+    if (!layer.has_neurons()) {
+      reset_batch_norm(layer);
+      report.layers.push_back({layer.name, skipped_reason(layer)});
+      continue;
+    }
+    const Activation& activation = model.neuron_activation(static_cast<std::size_t>(&layer - model.layers().data()));
+    const double stddev = law_stddev(options, layer.fan_in(), layer.fan_out(), activation);
+    draw_weights(options, stddev, {context.seed, Purpose::weights, index, 0}, activation, layer.weight.view().matrix(),
+                 context);
     draw_biases(options, {context.seed, Purpose::biases, index, 0}, layer.fan_in(), layer.bias.flat(), context);
     report.layers.push_back({layer.name, "", root_mean_square(layer.weight.flat()), stddev});
     ++index;

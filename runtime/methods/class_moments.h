@@ -4,6 +4,7 @@
 #include <kindling/activation.h>
 #include <kindling/model.h>
 
+#include <string>
 #include <vector>
 
 #include "kernels/dense.h"
@@ -24,9 +25,18 @@ struct LayerScatter {
   std::vector<std::int64_t> class_count;  ///< C, samples of each class
 };
 
-/// Scatter of act(X W^T + b) where X are the inputs of layer `layer`; the activations are never stored.
+/// Scatter of act(X W^T + b), where X are the inputs of layer `layer`; the activations are never stored. In a
+/// convolution every output position of every sample is a sample of its own, X its receptive field: `weight` has one
+/// receptive field a row, and fields are written out for some samples at a time only.
 LayerScatter layer_scatter(const kernels::Execution& exec, const Model& model, std::size_t layer,
                            ConstTensorView weight, std::span<const float> bias, const Activation& activation,
                            int classes, LayerInputs& inputs, const Context& context);
+
+/// Takes the running statistics of batch-norm layer `layer` from its inputs over all samples.
+void calibrate_batch_norm(const kernels::Execution& exec, Model& model, std::size_t layer, LayerInputs& inputs,
+                          const Context& context);
+
+/// The reason why a layer without neurons is left alone, for reports.
+std::string skipped_reason(const Layer& layer);
 
 }  // namespace kindling

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <kindling/initialize.h>
+#include <kindling/model.h>
 #include <kindling/random.h>
 
 #include <span>
@@ -15,6 +16,9 @@ void draw_weights(const BaselineOptions& options, double stddev, const Stream& s
 /// Fills `bias` by the rule of `options`.
 void draw_biases(const BaselineOptions& options, const Stream& stream, std::int64_t fan_in, std::span<float> bias,
                  const Context& context);
+
+/// A batch-norm layer as PyTorch starts it: weight and running variance 1, bias and running mean 0. Others stay.
+void reset_batch_norm(Layer& layer);
 
 /// sqrt(mean of squares); 0 for no values.
 double root_mean_square(std::span<const float> values);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/dense.h"
+#include "methods/class_moments.h"
 #include "nn/batches.h"
 
 namespace kindling {
@@ -16,6 +16,12 @@ std::vector<std::int32_t> sample_subset(const Dataset& data, std::int64_t count,
   std::vector<std::int32_t> rows(order.begin(), order.begin() + count);
   std::sort(rows.begin(), rows.end());
   return rows;
+}
+
+std::int64_t moment_rows(const Model& model) {
+  const bool images = std::any_of(model.layers().begin(), model.layers().end(),
+                                  [](const Layer& l) { return l.input.height * l.input.width > 1; });
+  return images ? pass_rows(model, moment_batch_rows) : moment_batch_rows;
 }
 
 LayerInputs::LayerInputs(const Dataset& data, std::vector<std::int32_t> rows, std::int64_t batch, double cache_bytes)
@@ -31,22 +37,18 @@ LayerInputs::LayerInputs(const Dataset& data, std::vector<std::int32_t> rows, st
 ConstTensorView LayerInputs::inputs(const kernels::Execution& exec, const Model& model, std::size_t layer,
                                     std::int64_t first, std::int64_t rows) {
   if (layer > 0 && cached_layer_ == layer - 1) return std::as_const(cache_).view().rows(first, rows);
-  if (scratch_.size() <= layer) scratch_.resize(layer + 1);
-  const std::int64_t width = model.layers()[layer].fan_in();
-  if (scratch_[layer].empty()) scratch_[layer] = Tensor({batch_, width});
-  TensorView out = scratch_[layer].view().rows(0, rows);
-  if (layer == 0) {
-    if (rows_.empty()) {
-      read_rows(exec, data_, data_.train, first, out);
-    } else {
-      gather_rows(exec, data_, data_.train, {rows_.data() + first, static_cast<std::size_t>(rows)}, out);
-    }
-    return out;
+  if (!pass_) pass_.emplace(model, batch_);
+  if (cached_layer_ != nothing && cached_layer_ < layer) {
+    return pass_->run_from(exec, model, cached_layer_ + 1, std::as_const(cache_).view().rows(first, rows), layer);
   }
-  const Layer& previous = model.layers()[layer - 1];
-  kernels::dense_forward(exec, inputs(exec, model, layer - 1, first, rows), previous.weight, previous.bias.flat(),
-                         previous.activation, out);
-  return out;
+  if (samples_.empty()) samples_ = Tensor({batch_, model.inputs()});
+  const TensorView samples = samples_.view().rows(0, rows);
+  if (rows_.empty()) {
+    read_rows(exec, data_, data_.train, first, samples);
+  } else {
+    gather_rows(exec, data_, data_.train, {rows_.data() + first, static_cast<std::size_t>(rows)}, samples);
+  }
+  return pass_->run(exec, model, samples, layer);
 }
 
 void LayerInputs::for_each(const kernels::Execution& exec, const Model& model, std::size_t layer,
@@ -64,21 +66,24 @@ void LayerInputs::for_each(const kernels::Execution& exec, const Model& model, s
 bool LayerInputs::freeze(const kernels::Execution& exec, const Model& model, std::size_t layer,
                          const Context& context) {
   const Layer& frozen = model.layers()[layer];
-  const double bytes = static_cast<double>(count_) * static_cast<double>(frozen.fan_out()) * sizeof(float);
+  if (passes_through(frozen)) {
+    const bool held = layer > 0 && cached_layer_ == layer - 1;
+    if (held) cached_layer_ = layer;
+    return held;
+  }
+  const std::int64_t width = frozen.output.features();
+  const double bytes = static_cast<double>(count_) * static_cast<double>(width) * sizeof(float);
   // The previous layer's outputs live until these are complete.
   const double held = static_cast<double>(cache_.size()) * sizeof(float);
   if (bytes + held > cache_bytes_) return false;
-  Tensor outputs({count_, frozen.fan_out()});
+  Tensor outputs({count_, width});
   std::int64_t first = 0;
   for_each(exec, model, layer, context, [&](ConstTensorView x, std::span<const std::int32_t>) {
-    kernels::dense_forward(exec, x, frozen.weight, frozen.bias.flat(), frozen.activation,
-                           outputs.view().rows(first, x.rows()));
+    layer_forward(exec, frozen, x, outputs.view().rows(first, x.rows()));
     first += x.rows();
   });
   cache_ = std::move(outputs);
   cached_layer_ = layer;
-  // Batches come from the cache from now on.
-  scratch_.clear();
   return true;
 }
 

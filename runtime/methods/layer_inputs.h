@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "nn/forward_pass.h"
 
 namespace kindling {
 
@@ -44,8 +46,13 @@ class LayerInputs {
   double cache_bytes_;
   std::size_t cached_layer_ = nothing;  // whose outputs cache_ holds
   Tensor cache_;
-  std::vector<Tensor> scratch_;  // a batch of inputs for every layer in use
+  Tensor samples_;                   // a batch as it comes
+  std::optional<ForwardPass> pass_;  // from the samples or the cache to the layer asked for
 };
+
+/// Rows of one pass through `model` by the moment kernels: several of their groups, so that threads share them; fewer
+/// for images, whose activations are wide.
+std::int64_t moment_rows(const Model& model);
 
 /// `count` distinct sample numbers of the training split, ascending; all when count is 0 or not smaller than the split.
 std::vector<std::int32_t> sample_subset(const Dataset& data, std::int64_t count, const Context& context);

@@ -13,7 +13,7 @@ namespace {
 double output_variance(const kernels::Execution& exec, const Model& model, std::size_t index, LayerInputs& inputs,
                        const Context& context) {
   const Layer& layer = model.layers()[index];
-  const LayerScatter scatter = layer_scatter(exec, model, index, layer.weight, layer.bias.flat(),
+  const LayerScatter scatter = layer_scatter(exec, model, index, layer.weight.view().matrix(), layer.bias.flat(),
                                              {ActivationKind::identity}, 1, inputs, context);
   double mean = 0;
   double square = 0;
@@ -48,13 +48,20 @@ LsuvReport initialize_lsuv(Model& model, const Dataset& data, const LsuvOptions&
   const auto start = std::chrono::steady_clock::now();
   const kernels::Execution exec = kernels::execution(context);
   initialize_baseline(model, options.base, context);
-  LayerInputs inputs(data, sample_subset(data, options.samples, context), moment_batch_rows, 100e6);
+  LayerInputs inputs(data, sample_subset(data, options.samples, context), moment_rows(model), 100e6);
   LsuvReport report;
   const std::size_t layers = model.layers().size();
+  std::size_t last = 0;  // the last layer with neurons
+  for (std::size_t i = 0; i < layers; ++i) {
+    if (model.layers()[i].has_neurons()) last = i;
+  }
   for (std::size_t i = 0; i < layers; ++i) {
     Layer& layer = model.layers()[i];
     LsuvLayerReport entry{.layer = layer.name};
-    if (i + 1 == layers && !options.last_layer) {
+    if (!layer.has_neurons()) {
+      if (layer.kind == LayerKind::batch_norm) calibrate_batch_norm(exec, model, i, inputs, context);
+      entry.skipped = skipped_reason(layer);
+    } else if (i == last && !options.last_layer) {
       entry.skipped = "the output layer keeps its base law (last_layer=false)";
     } else {
       double variance = entry.variance_before = output_variance(exec, model, i, inputs, context);

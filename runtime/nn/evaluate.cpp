@@ -1,21 +1,21 @@
 #include <kindling/train.h>
 
+#include <utility>
 #include <vector>
 
-#include "kernels/dense.h"
 #include "kernels/loss.h"
 #include "nn/batches.h"
+#include "nn/forward_pass.h"
 
 namespace kindling {
 
 Evaluation evaluate(const Model& model, const Dataset& data, const Samples& split, const Context& context) {
   check_fits(model, split.features, data.classes);
   const kernels::Execution exec = kernels::execution(context);
-  constexpr std::int64_t batch = 1000;
+  const std::int64_t batch = pass_rows(model, 1000);
   const std::int64_t most = std::min(batch, split.count);
-  std::vector<Tensor> activations;
-  activations.emplace_back(std::vector<std::int64_t>{most, model.inputs()});
-  for (const Layer& layer : model.layers()) activations.emplace_back(std::vector<std::int64_t>{most, layer.fan_out()});
+  ForwardPass pass(model, most);
+  Tensor samples({most, model.inputs()});
   std::vector<float> losses(static_cast<std::size_t>(most));
   std::vector<std::int32_t> predictions(losses.size());
 
@@ -25,15 +25,12 @@ Evaluation evaluate(const Model& model, const Dataset& data, const Samples& spli
     context.check_stop();
     const std::int64_t rows = std::min(batch, split.count - first);
     const auto n = static_cast<std::size_t>(rows);
-    read_rows(exec, data, split, first, activations.front().view().rows(0, rows));
-    for (std::size_t i = 0; i < model.layers().size(); ++i) {
-      const Layer& layer = model.layers()[i];
-      kernels::dense_forward(exec, activations[i].view().rows(0, rows), layer.weight, layer.bias.flat(),
-                             layer.activation, activations[i + 1].view().rows(0, rows));
-    }
+    read_rows(exec, data, split, first, samples.view().rows(0, rows));
+    const ConstTensorView outputs =
+        pass.run(exec, model, std::as_const(samples).view().rows(0, rows), model.layers().size());
     const std::span<const std::int32_t> labels(split.labels.data() + first, n);
-    kernels::softmax_cross_entropy_loss(exec, activations.back().view().rows(0, rows), labels,
-                                        std::span(losses.data(), n), std::span(predictions.data(), n));
+    kernels::softmax_cross_entropy_loss(exec, outputs, labels, std::span(losses.data(), n),
+                                        std::span(predictions.data(), n));
     for (std::size_t i = 0; i < n; ++i) {
       loss += losses[i];
       wrong += predictions[i] != labels[i] ? 1 : 0;

@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 #include <kindling/model.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
-#include "kernels/dense.h"
 #include "kernels/dispatch.h"
+#include "nn/forward_pass.h"
 
 namespace kindling {
 namespace {
@@ -38,6 +39,8 @@ Model Model::mlp(const std::vector<std::int64_t>& widths, Activation hidden, Act
     layer.activation = i + 2 < widths.size() ? hidden : output;
     layer.weight = Tensor({widths[i + 1], widths[i]});
     layer.bias = Tensor({widths[i + 1]});
+    layer.input = {widths[i], 1, 1};
+    layer.output = {widths[i + 1], 1, 1};
     model.layers_.push_back(std::move(layer));
   }
   return model;
@@ -45,6 +48,10 @@ Model Model::mlp(const std::vector<std::int64_t>& widths, Activation hidden, Act
 
 Model Model::parse(std::string_view text) {
   const std::size_t colon = text.find(':');
+  // Widths are joined by '-', which no input shape holds.
+  if (colon != std::string_view::npos && text.substr(0, colon).find('-') == std::string_view::npos) {
+    return parse_sequential(text, colon);
+  }
   std::string_view rest = text.substr(0, colon);
   Activation hidden{ActivationKind::relu};
   if (colon != std::string_view::npos) hidden = parse_activation(text.substr(colon + 1));
@@ -61,8 +68,20 @@ Model Model::parse(std::string_view text) {
   return mlp(widths, hidden);
 }
 
-std::int64_t Model::inputs() const { return layers_.empty() ? 0 : layers_.front().fan_in(); }
-std::int64_t Model::outputs() const { return layers_.empty() ? 0 : layers_.back().fan_out(); }
+std::int64_t Model::inputs() const { return layers_.empty() ? 0 : layers_.front().input.features(); }
+std::int64_t Model::outputs() const { return layers_.empty() ? 0 : layers_.back().output.features(); }
+
+std::size_t Model::neuron_layers() const {
+  return static_cast<std::size_t>(
+      std::count_if(layers_.begin(), layers_.end(), [](const Layer& l) { return l.has_neurons(); }));
+}
+
+const Activation& Model::neuron_activation(std::size_t index) const {
+  const bool norm = index + 1 < layers_.size() && layers_[index + 1].kind == LayerKind::batch_norm;
+  // A norm after an activation is a layer of its own.
+  const bool plain = layers_[index].activation.kind == ActivationKind::identity;
+  return layers_[norm && plain ? index + 1 : index].activation;
+}
 
 std::int64_t Model::parameters() const {
   std::int64_t count = 0;
@@ -71,8 +90,9 @@ std::int64_t Model::parameters() const {
 }
 
 std::string Model::description() const {
+  if (!modules_.empty()) return modules_;
   std::string text = std::to_string(inputs());
-  for (const Layer& layer : layers_) text += "-" + std::to_string(layer.fan_out());
+  for (const Layer& layer : layers_) text += "-" + std::to_string(layer.units());
   const Activation& hidden = layers_.front().activation;
   if (layers_.size() > 1 && hidden.kind != ActivationKind::relu) text += ":" + to_string(hidden);
   return text;
@@ -80,10 +100,37 @@ std::string Model::description() const {
 
 Model Model::clone() const {
   Model copy;
+  copy.modules_ = modules_;
   for (const Layer& layer : layers_) {
-    copy.layers_.push_back({layer.kind, layer.name, layer.activation, layer.weight.clone(), layer.bias.clone()});
+    Layer l;
+    l.kind = layer.kind;
+    l.name = layer.name;
+    l.activation = layer.activation;
+    l.weight = layer.weight.clone();
+    l.bias = layer.bias.clone();
+    l.input = layer.input;
+    l.output = layer.output;
+    l.window = layer.window;
+    l.rate = layer.rate;
+    l.running_mean = layer.running_mean.clone();
+    l.running_var = layer.running_var.clone();
+    l.batches_tracked = layer.batches_tracked;
+    copy.layers_.push_back(std::move(l));
   }
   return copy;
+}
+
+std::string to_string(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::dense: return "dense";
+    case LayerKind::conv2d: return "conv2d";
+    case LayerKind::max_pool: return "max-pool";
+    case LayerKind::average_pool: return "average-pool";
+    case LayerKind::flatten: return "flatten";
+    case LayerKind::batch_norm: return "batch-norm";
+    case LayerKind::dropout: return "dropout";
+  }
+  return "?";
 }
 
 void check_fits(const Model& model, std::int64_t features, int classes) {
@@ -109,6 +156,8 @@ void check_finite(const Model& model) {
     };
     check(layer.weight.flat(), "weight");
     check(layer.bias.flat(), "bias");
+    check(layer.running_mean.flat(), "running_mean");
+    check(layer.running_var.flat(), "running_var");
   }
 }
 
@@ -119,15 +168,10 @@ Tensor forward(const Model& model, ConstTensorView inputs, const Context& contex
                                               model.description(), model.inputs(), inputs.cols()));
   }
   const kernels::Execution exec = kernels::execution(context);
-  Tensor current;
-  ConstTensorView x = inputs.matrix();
-  for (const Layer& layer : model.layers()) {
-    Tensor next({inputs.rows(), layer.fan_out()});
-    kernels::dense_forward(exec, x, layer.weight, layer.bias.flat(), layer.activation, next);
-    current = std::move(next);
-    x = current.view();
-  }
-  return current;
+  Tensor outputs({inputs.rows(), model.outputs()});
+  ForwardPass pass(model, pass_rows(model, inputs.rows()));
+  pass.run_all(exec, model, inputs.matrix(), outputs);
+  return outputs;
 }
 
 }  // namespace kindling

@@ -47,9 +47,21 @@ void check_options(const Model& model, const Dataset& data, const TrainOptions& 
   if (o.kind == OptimizerKind::adam && !(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.epsilon > 0)) {
     throw Error(ErrorCode::usage, "adam: expected beta1 and beta2 in [0, 1) and a positive epsilon");
   }
-  if (model.layers().back().activation.kind != ActivationKind::identity) {
-    throw Error(ErrorCode::usage, "cross-entropy training needs logits: the last activation must be identity, found " +
-                                      to_string(model.layers().back().activation));
+  const Activation last = output_activation(model);
+  if (last.kind != ActivationKind::identity) {
+    throw Error(ErrorCode::usage,
+                "cross-entropy training needs logits: the last activation must be identity, found " + to_string(last));
+  }
+  const std::int64_t left_over = data.train.count % std::min(options.batch, data.train.count);
+  const bool single = options.batch == 1 || data.train.count == 1 || left_over == 1;
+  for (const Layer& layer : model.layers()) {
+    if (single && layer.kind == LayerKind::batch_norm && layer.input.height * layer.input.width == 1) {
+      throw Error(
+          ErrorCode::usage,
+          fmt::format("batch: {} needs at least 2 samples in every batch, and {} training samples in batches of "
+                      "{} leave one alone",
+                      layer.name, data.train.count, options.batch));
+    }
   }
   check_finite(model);
 }
@@ -78,7 +90,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
   const kernels::Execution exec = kernels::execution(context);
   const std::int64_t count = data.train.count;
   const std::int64_t batch = std::min(options.batch, count);
-  Trainer trainer(model, batch, options.optimizer);
+  Trainer trainer(model, batch, options.optimizer, context.seed);
   std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
 
   TrainResult result;

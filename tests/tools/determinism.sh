@@ -13,15 +13,17 @@ print(" ".join(t["name"] for t in json.load(sys.stdin)["targets"] if t["runnable
 
 data=synthetic:glyphs:train=10000,test=1000
 model=256-96-41-10
+norms=256:64,bn,relu,dropout0.2,41,bn,tanh,10
 digest() { sha256sum "$1" | cut -d' ' -f1; }
 
 for target in $targets; do
-  for what in init train; do
+  for what in init train norms; do
     first=
     for threads in 1 2 4; do
       out="$folder/$what.safetensors"
       case $what in
         init) "$program" init --model $model --data $data --method ibci --seed 1 --threads $threads --target "$target" --out "$out" --quiet >/dev/null ;;
+        norms) "$program" train --model $norms --data $data --method ibci:k=2 --epochs 2 --optimizer adam --lr 0.01 --seed 1 --threads $threads --target "$target" --out "$out" --quiet >/dev/null ;;
         train) "$program" train --model $model --data $data --method he --epochs 2 --seed 1 --threads $threads --target "$target" --out "$out" --quiet >/dev/null ;;
       esac
       sum=$(digest "$out")
