@@ -11,15 +11,19 @@
 #ifndef KINDLING_KERNELS_H
 #define KINDLING_KERNELS_H
 
+#include <kindling/kernels/activity.h>
 #include <kindling/kernels/base.h>
 #include <kindling/kernels/batch_norm.h>
 #include <kindling/kernels/campaign.h>
+#include <kindling/kernels/conv.h>
 #include <kindling/kernels/dense.h>
 #include <kindling/kernels/dropout.h>
+#include <kindling/kernels/gram.h>
 #include <kindling/kernels/jacobian.h>
 #include <kindling/kernels/layout.h>
 #include <kindling/kernels/loss.h>
 #include <kindling/kernels/optimizer.h>
+#include <kindling/kernels/perturbed.h>
 #include <kindling/kernels/pool.h>
 #include <kindling/kernels/random.h>
 #include <kindling/kernels/scatter.h>

@@ -1,24 +1,14 @@
-// Convolution layers on the kernels of kernels/conv.h. A build without that header has no convolutions, and
-// Model::parse refuses them; all else is the same.
+// Convolution layers on the kernels of kernels/conv.h.
 #pragma once
 
 #include <kindling/model.h>
 
 #include <span>
 
-#include "kernels/dispatch.h"
-#if __has_include("kernels/conv.h")
 #include "kernels/conv.h"
-#define KINDLING_CONVOLUTIONS 1
-#else
-#define KINDLING_CONVOLUTIONS 0
-#endif
+#include "kernels/dispatch.h"
 
 namespace kindling {
-
-inline constexpr bool has_convolutions = KINDLING_CONVOLUTIONS == 1;
-
-#if KINDLING_CONVOLUTIONS
 
 inline kernels::ConvShape conv_shape(const Layer& l) {
   return {.height = l.input.height,
@@ -42,20 +32,5 @@ inline void conv_weight_gradient(const kernels::Execution& exec, const Layer& l,
                                  TensorView dw, std::span<float> db) {
   kernels::conv2d_weight_gradient(exec, x, dz, conv_shape(l), dw, db);
 }
-
-#else
-
-[[noreturn]] inline void no_convolutions() { throw Error(ErrorCode::usage, "this build has no convolution kernels"); }
-inline void conv_forward(const kernels::Execution&, const Layer&, ConstTensorView, TensorView) { no_convolutions(); }
-inline void conv_input_gradient(const kernels::Execution&, const Layer&, ConstTensorView, ConstTensorView,
-                                const Activation&, TensorView) {
-  no_convolutions();
-}
-inline void conv_weight_gradient(const kernels::Execution&, const Layer&, ConstTensorView, ConstTensorView, TensorView,
-                                 std::span<float>) {
-  no_convolutions();
-}
-
-#endif
 
 }  // namespace kindling

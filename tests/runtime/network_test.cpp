@@ -23,9 +23,6 @@ namespace {
 
 using Values = std::vector<double>;
 
-// Whether this build can run the model: see nn/conv_layer.h.
-bool can_run(const std::string& text) { return has_convolutions || text.find("conv") == std::string::npos; }
-
 double activated(const Activation& a, double z) {
   switch (a.kind) {
     case ActivationKind::identity: return z;
@@ -207,9 +204,8 @@ TEST_CASE("the notation is completed, printed and read back", "[network]") {
   const auto full = [](const char* text) { return Model::parse(text).description(); };
   CHECK(full("20:16,bn,leaky_relu:0.2,4,bn") == "20:16,bn,leaky_relu:0.2,4,bn");
   for (const char* text : networks) {
-    if (can_run(text)) CHECK(full(text) == text);
+    CHECK(full(text) == text);
   }
-  if (!has_convolutions) return;
   CHECK(full("3x32x32:conv16,pool2,conv32k5s2p2,512,10") ==
         "3x32x32:conv16,relu,pool2,conv32k5s2,relu,flatten,512,relu,10");
   CHECK(full("1x8x8:conv4,bn,maxpool2,conv3k1,avgpool") == "1x8x8:conv4,bn,relu,pool2,conv3k1,avgpool,flatten");
@@ -251,17 +247,12 @@ TEST_CASE("what is no list of modules is refused with the module", "[network]") 
                                                        {"3x8x8:pool-2,2", "pool-2"}};
   for (const auto& [text, part] : wrong) {
     INFO(text);
-    if (!can_run(text)) {
-      CHECK_THROWS_AS(Model::parse(text), Error);
-      continue;
-    }
     CHECK_THROWS_WITH(Model::parse(text), Catch::Contains(part));
   }
 }
 
 TEST_CASE("forward in inference mode equals plain loops in float64", "[network]") {
   for (const char* text : networks) {
-    if (!can_run(text)) continue;
     INFO(text);
     const Model model = prepared(text);
     std::vector<float> flat;
@@ -276,7 +267,6 @@ TEST_CASE("forward in inference mode equals plain loops in float64", "[network]"
 
 TEST_CASE("a training step moves every parameter by the loss's gradient", "[network]") {
   for (const char* text : networks) {
-    if (!can_run(text)) continue;
     INFO(text);
     Model model = prepared(text);
     const Model before = model.clone();
@@ -322,7 +312,6 @@ TEST_CASE("a training step moves every parameter by the loss's gradient", "[netw
 }
 
 TEST_CASE("weights files carry PyTorch's names and shapes, and come back", "[network]") {
-  if (!has_convolutions) return;
   const test::TempDir folder;
   Model model = prepared("3x8x8:conv4k5,bn,relu,pool2,flatten,6,bn,relu,3");
   model.layers()[1].batches_tracked = 42;
@@ -353,7 +342,6 @@ TEST_CASE("weights files carry PyTorch's names and shapes, and come back", "[net
 }
 
 TEST_CASE("a small conv net learns glyphs, with every optimiser, and any number of threads", "[network]") {
-  if (!has_convolutions) return;
   const Dataset data = glyphs(2000, 500);
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::adam}) {
     INFO(to_string(kind));
@@ -381,7 +369,6 @@ TEST_CASE("every method initializes conv and batch-norm nets, the same for any n
   const Dataset data = glyphs(700, 100);
   for (const char* text : {"1x16x16:conv6,bn,pool2,conv8k5s2,flatten,20,dropout0.5,10",
                            "1x16x16:pool2,bn,flatten,20,dropout0.5,10", "256:24,bn,relu,16,bn,tanh,10"}) {
-    if (!can_run(text)) continue;
     for (const char* method : {"xavier", "he", "lecun", "orthogonal", "lsuv", "ibci:k=2", "ibci-control:k=2",
                                "ibci:k=2,criteria=input", "ibci:k=2,criteria=target", "ibci:k=2,campaign=false",
                                "ibci:k=2,scores=false", "ibci:k=2,variant=program", "ibci:k=2,samples=300"}) {
@@ -411,7 +398,6 @@ TEST_CASE("every method initializes conv and batch-norm nets, the same for any n
 }
 
 TEST_CASE("LSUV gives a convolution unit variance over samples, channels and positions", "[network]") {
-  if (!has_convolutions) return;
   const Dataset data = glyphs(300, 10);
   Model model = Model::parse("1x16x16:conv6,pool2,conv5k5s2,bn,relu,flatten,10");
   const LsuvReport report = initialize_lsuv(model, data, {.samples = 0}, {.seed = 1});
@@ -445,7 +431,6 @@ TEST_CASE("LSUV gives a convolution unit variance over samples, channels and pos
 }
 
 TEST_CASE("IBCI scores a convolution's candidates over all positions of all samples", "[network]") {
-  if (!has_convolutions) return;
   const Dataset data = glyphs(120, 10);
   Model model = Model::parse("1x16x16:conv4k3s2,relu,flatten,10");
   IbciOptions options{.k = 3, .use_campaign = false};

@@ -103,6 +103,10 @@ typedef struct kindling_const_indices {
   const int32_t* data;
   int64_t size;
 } kindling_const_indices;
+typedef struct kindling_counts {
+  int64_t* data;
+  int64_t size;
+} kindling_counts;
 typedef struct kindling_const_counts {
   const int64_t* data;
   int64_t size;

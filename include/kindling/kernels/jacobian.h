@@ -64,6 +64,22 @@ KINDLING_CHECKED kindling_status kindling_scale_rows(const kindling_context* con
 KINDLING_CHECKED kindling_status kindling_quadratic_forms(const kindling_context* context, kindling_const_matrix v,
                                                           kindling_const_matrix g, kindling_vector forms);
 
+/* Lists of the units whose activation is positive (or NaN), sample by sample: y (N x width); index (N width), of each
+ * sample's entries the first count(n) are used, ascending; count (N). */
+KINDLING_CHECKED kindling_status kindling_active_units(const kindling_context* context, kindling_const_matrix y,
+                                                       kindling_indices index, kindling_indices count);
+
+/* kindling_jacobian_product and kindling_quadratic_forms for rows that are 0 outside their sample's active units; what
+ * v holds elsewhere is not read. v (R x M), lists of N samples of width M as kindling_active_units makes them. */
+KINDLING_CHECKED kindling_status kindling_jacobian_masked_product(const kindling_context* context,
+                                                                  kindling_const_matrix v, kindling_const_indices index,
+                                                                  kindling_const_indices count, kindling_const_matrix w,
+                                                                  kindling_derivative below, kindling_matrix s);
+KINDLING_CHECKED kindling_status kindling_masked_quadratic_forms(const kindling_context* context,
+                                                                 kindling_const_matrix v, kindling_const_indices index,
+                                                                 kindling_const_indices count, kindling_const_matrix g,
+                                                                 kindling_vector forms);
+
 #ifdef __cplusplus
 }
 #endif

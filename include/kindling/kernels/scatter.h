@@ -62,6 +62,14 @@ KINDLING_CHECKED kindling_status kindling_scatter_criteria(const kindling_contex
                                                            kindling_const_doubles sum_squares,
                                                            kindling_const_vector shift, kindling_scatter result);
 
+/* All of kindling_scatter_criteria in one pass over a stored z (N x K), N >= 1, labels (N) in 0..classes-1. count (C):
+ * samples of each class; class_variance (C K): variance within each class; result.class_mean is 0 for a class without
+ * samples. */
+KINDLING_CHECKED kindling_status kindling_stored_scatter(const kindling_context* context, kindling_const_matrix z,
+                                                         kindling_const_indices labels, int64_t classes,
+                                                         kindling_counts count, kindling_doubles class_variance,
+                                                         kindling_scatter result);
+
 #ifdef __cplusplus
 }
 #endif

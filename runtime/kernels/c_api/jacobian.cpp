@@ -92,3 +92,29 @@ kindling_status kindling_quadratic_forms(const kindling_context* context, kindli
     quadratic_forms(e, a.matrix("v", v), a.matrix("g", g), a.vector("forms", forms));
   });
 }
+
+kindling_status kindling_active_units(const kindling_context* context, kindling_const_matrix y, kindling_indices index,
+                                      kindling_indices count) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    active_units(e, a.matrix("y", y), a.vector("index", index), a.vector("count", count));
+  });
+}
+
+kindling_status kindling_jacobian_masked_product(const kindling_context* context, kindling_const_matrix v,
+                                                 kindling_const_indices index, kindling_const_indices count,
+                                                 kindling_const_matrix w, kindling_derivative below,
+                                                 kindling_matrix s) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    jacobian_masked_product(e, a.matrix("v", v), {a.vector("index", index), a.vector("count", count)}, a.matrix("w", w),
+                            derivative_of(a, below), a.matrix("s", s));
+  });
+}
+
+kindling_status kindling_masked_quadratic_forms(const kindling_context* context, kindling_const_matrix v,
+                                                kindling_const_indices index, kindling_const_indices count,
+                                                kindling_const_matrix g, kindling_vector forms) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    masked_quadratic_forms(e, a.matrix("v", v), {a.vector("index", index), a.vector("count", count)}, a.matrix("g", g),
+                           a.vector("forms", forms));
+  });
+}

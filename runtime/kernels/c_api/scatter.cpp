@@ -3,6 +3,7 @@
 #include <kindling/kernels/scatter.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,41 @@
 
 using namespace kindling::kernels;
 using c_api::Arguments;
+
+namespace {
+
+// The arrays of a kindling_scatter, checked before anything is computed.
+class ScatterOutputs {
+ public:
+  ScatterOutputs(const Arguments& a, const char* function, const kindling_scatter& result, std::size_t features,
+                 std::size_t class_features)
+      : arrays_{a.vector("mean", result.mean),
+                a.vector("total", result.total),
+                a.vector("between", result.between),
+                a.vector("within", result.within),
+                a.vector("between_weighted", result.between_weighted),
+                a.vector("within_weighted", result.within_weighted),
+                a.vector("class_mean", result.class_mean)} {
+    const char* names[] = {"mean", "total", "between", "within", "between_weighted", "within_weighted", "class_mean"};
+    for (std::size_t i = 0; i < std::size(names); ++i) {
+      const bool by_class = i + 1 == std::size(names);
+      expect_size(function, names[i], arrays_[i], static_cast<std::int64_t>(by_class ? class_features : features));
+    }
+  }
+
+  void take(const ScatterCriteria& found) const {
+    const std::vector<double>* values[] = {
+        &found.mean,      &found.total, &found.between, &found.within, &found.between_weighted, &found.within_weighted,
+        &found.class_mean};
+    for (std::size_t i = 0; i < std::size(values); ++i)
+      std::copy(values[i]->begin(), values[i]->end(), arrays_[i].begin());
+  }
+
+ private:
+  std::array<std::span<double>, 7> arrays_;
+};
+
+}  // namespace
 
 kindling_status kindling_standardize(const kindling_context* context, kindling_const_matrix x,
                                      kindling_const_vector mean, kindling_const_vector inverse_std, kindling_matrix y) {
@@ -80,24 +116,26 @@ kindling_status kindling_scatter_criteria(const kindling_context* context, kindl
   return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
     const auto shifts = a.vector("shift", shift);
     const auto sums = a.vector("sum", sum);
-    const std::pair<const char*, std::span<double>> outputs[] = {
-        {"mean", a.vector("mean", result.mean)},
-        {"total", a.vector("total", result.total)},
-        {"between", a.vector("between", result.between)},
-        {"within", a.vector("within", result.within)},
-        {"between_weighted", a.vector("between_weighted", result.between_weighted)},
-        {"within_weighted", a.vector("within_weighted", result.within_weighted)},
-        {"class_mean", a.vector("class_mean", result.class_mean)}};
-    for (const auto& [name, values] : outputs) {
-      const bool by_class = std::string_view(name) == "class_mean";
-      expect_size("scatter_criteria", name, values, static_cast<std::int64_t>(by_class ? sums.size() : shifts.size()));
-    }
-    const ScatterCriteria found =
-        scatter_criteria(e, a.vector("counts", counts), sums, a.vector("sum_squares", sum_squares), shifts);
-    const std::vector<double>* values[] = {
-        &found.mean,      &found.total, &found.between, &found.within, &found.between_weighted, &found.within_weighted,
-        &found.class_mean};
-    for (std::size_t i = 0; i < std::size(outputs); ++i)
-      std::copy(values[i]->begin(), values[i]->end(), outputs[i].second.begin());
+    const ScatterOutputs outputs(a, "scatter_criteria", result, shifts.size(), sums.size());
+    outputs.take(scatter_criteria(e, a.vector("counts", counts), sums, a.vector("sum_squares", sum_squares), shifts));
+  });
+}
+
+kindling_status kindling_stored_scatter(const kindling_context* context, kindling_const_matrix z,
+                                        kindling_const_indices labels, int64_t classes, kindling_counts count,
+                                        kindling_doubles class_variance, kindling_scatter result) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    const auto rows = a.matrix("z", z);
+    if (classes < 1) refuse("stored_scatter", fmt::format("expected 1 class or more, found {}", classes));
+    const auto features = static_cast<std::size_t>(rows.cols()), all = features * static_cast<std::size_t>(classes);
+    const ScatterOutputs outputs(a, "stored_scatter", result, features, all);
+    const auto counts = a.vector("count", count);
+    const auto variances = a.vector("class_variance", class_variance);
+    expect_size("stored_scatter", "count", counts, classes);
+    expect_size("stored_scatter", "class_variance", variances, static_cast<std::int64_t>(all));
+    const StoredScatter found = stored_scatter(e, rows, a.vector("labels", labels), classes);
+    std::copy(found.count.begin(), found.count.end(), counts.begin());
+    std::copy(found.class_variance.begin(), found.class_variance.end(), variances.begin());
+    outputs.take(found.criteria);
   });
 }
