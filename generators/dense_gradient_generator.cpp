@@ -100,7 +100,8 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     const WeightUpdate kind = update;
     if (kind != WeightUpdate::store) scalars({"learning_rate", "weight_decay"});
     if (kind == WeightUpdate::momentum) scalars({"momentum"});
-    if (kind == WeightUpdate::adam) scalars({"beta1", "beta2", "epsilon", "correction1", "correction2"});
+    if (kind == WeightUpdate::adam)
+      scalars({"beta1", "beta2", "rest1", "rest2", "epsilon", "correction1", "correction2"});
     // Value and state of the optimiser side by side: one pass over memory updates them all.
     const std::size_t arrays = kind == WeightUpdate::adam ? 3 : kind == WeightUpdate::momentum ? 2 : 1;
     weights_ = add_output<Func>(kind == WeightUpdate::store ? "dw" : "w", std::vector<Type>(arrays, Float(32)),
@@ -209,8 +210,10 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
       const Expr velocity = scalar("momentum") * at(1) + g;
       return Tuple(value - rate * velocity, velocity);
     }
-    const Expr mean = scalar("beta1") * at(1) + (1.0F - scalar("beta1")) * g;
-    const Expr square = scalar("beta2") * at(2) + (1.0F - scalar("beta2")) * g * g;
+    // rest = 1 - beta comes as a number of its own: written as a difference, the compiler multiplies it out to
+    // g^2 - beta g^2, which cancels.
+    const Expr mean = scalar("beta1") * at(1) + scalar("rest1") * g;
+    const Expr square = scalar("beta2") * at(2) + scalar("rest2") * g * g;
     const Expr scale = sqrt(square) / sqrt(scalar("correction2")) + scalar("epsilon");
     return Tuple(value - rate / scalar("correction1") * mean / scale, mean, square);
   }

@@ -133,11 +133,12 @@ void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTenso
   const auto correction = [&](float beta) {
     return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step.step)));
   };
+  const auto rest = [](float beta) { return static_cast<float>(1.0 - static_cast<double>(beta)); };
   static const BatchKernels kernels{Kernel("dense_weight_adam"), Kernel("dense_weight_adam_few")};
   kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.beta1,
-                       step.beta2, step.epsilon, correction(step.beta1), correction(step.beta2),
-                       inout_matrix(parameters.weight), inout_matrix(mean.weight), inout_matrix(square.weight),
-                       inout(parameters.bias), inout(mean.bias), inout(square.bias));
+                       step.beta2, rest(step.beta1), rest(step.beta2), step.epsilon, correction(step.beta1),
+                       correction(step.beta2), inout_matrix(parameters.weight), inout_matrix(mean.weight),
+                       inout_matrix(square.weight), inout(parameters.bias), inout(mean.bias), inout(square.bias));
 }
 
 void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
