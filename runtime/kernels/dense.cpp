@@ -50,6 +50,10 @@ void expect_parameters(std::string_view kernel, const Names& names, const DenseP
   expect_size(kernel, names.biases, p.bias, dz.cols());
 }
 
+// A layer without inputs still has biases to update, but a GPU row clamps its loads to an element of X: one feature of
+// zeros stands in.
+Tensor no_features(ConstTensorView x) { return Tensor({x.rows(), 1}); }
+
 }  // namespace
 
 void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
@@ -91,6 +95,10 @@ void dense_weight_gradient(const Execution& execution, ConstTensorView x, ConstT
     return;
   }
   if (dz.cols() == 0) return;
+  if (x.cols() == 0) {
+    Tensor none({dz.cols(), 1});
+    return dense_weight_gradient(execution, no_features(x), dz, none, db);
+  }
   static const BatchKernels kernels{Kernel("dense_weight_gradient"), Kernel("dense_weight_gradient_few")};
   kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), out_matrix(dw), out(db));
 }
@@ -101,6 +109,10 @@ void dense_weight_sgd(const Execution& execution, ConstTensorView x, ConstTensor
   expect_gradient_operands(name, x, dz);
   expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
   if (dz.size() == 0) return;
+  if (x.cols() == 0) {
+    Tensor none({dz.cols(), 1});
+    return dense_weight_sgd(execution, no_features(x), dz, {none, parameters.bias}, step);
+  }
   static const BatchKernels kernels{Kernel("dense_weight_sgd"), Kernel("dense_weight_sgd_few")};
   kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay,
                        inout_matrix(parameters.weight), inout(parameters.bias));
@@ -114,6 +126,11 @@ void dense_weight_momentum(const Execution& execution, ConstTensorView x, ConstT
   expect_parameters(name, {"parameter weights", "parameter biases"}, parameters, x, dz);
   expect_parameters(name, {"velocity weights", "velocity biases"}, velocity, x, dz);
   if (dz.size() == 0) return;
+  if (x.cols() == 0) {
+    Tensor none({dz.cols(), 1}), no_velocity({dz.cols(), 1});
+    return dense_weight_momentum(execution, no_features(x), dz, {none, parameters.bias}, {no_velocity, velocity.bias},
+                                 step);
+  }
   static const BatchKernels kernels{Kernel("dense_weight_momentum"), Kernel("dense_weight_momentum_few")};
   kernels.of(x.rows())(execution, in_matrix(x), in_matrix(dz), step.learning_rate, step.weight_decay, step.momentum,
                        inout_matrix(parameters.weight), inout_matrix(velocity.weight), inout(parameters.bias),
@@ -130,6 +147,11 @@ void dense_weight_adam(const Execution& execution, ConstTensorView x, ConstTenso
   expect_parameters(name, {"second-moment weights", "second-moment biases"}, square, x, dz);
   if (step.step < 1) refuse(name, fmt::format("expected a step number from 1 on, found {}", step.step));
   if (dz.size() == 0) return;
+  if (x.cols() == 0) {
+    Tensor none({dz.cols(), 1}), no_mean({dz.cols(), 1}), no_square({dz.cols(), 1});
+    return dense_weight_adam(execution, no_features(x), dz, {none, parameters.bias}, {no_mean, mean.bias},
+                             {no_square, square.bias}, step);
+  }
   const auto correction = [&](float beta) {
     return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step.step)));
   };

@@ -29,6 +29,10 @@ typedef struct kindling_running_statistics {
   float momentum;
 } kindling_running_statistics;
 
+/* Mean and variance (divided by R) of every channel: x (R x C), R >= 1; mean, variance (C). */
+KINDLING_CHECKED kindling_status kindling_batch_norm_moments(const kindling_context* context, kindling_const_matrix x,
+                                                             kindling_doubles mean, kindling_doubles variance);
+
 /* Training: y = f(z) with the batch's own statistics (variance divided by R), which are saved and enter `running`.
  * R >= 2. */
 KINDLING_CHECKED kindling_status kindling_batch_norm_forward(const kindling_context* context, kindling_const_matrix x,

@@ -19,6 +19,13 @@ BatchNormSaved saved_of(const Arguments& a, const kindling_batch_norm_saved& s) 
 
 }  // namespace
 
+kindling_status kindling_batch_norm_moments(const kindling_context* context, kindling_const_matrix x,
+                                            kindling_doubles mean, kindling_doubles variance) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    batch_norm_moments(e, a.matrix("x", x), a.vector("mean", mean), a.vector("variance", variance));
+  });
+}
+
 kindling_status kindling_batch_norm_forward(const kindling_context* context, kindling_const_matrix x,
                                             kindling_batch_norm parameters, kindling_activation activation,
                                             kindling_batch_norm_saved saved, kindling_running_statistics running,
