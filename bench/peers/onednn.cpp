@@ -51,6 +51,40 @@ class OneDnnPeer : public Peer {
   void set_threads(int threads) const override { omp_set_num_threads(threads); }
 };
 
+// Images stay channels last, as all contestants have them; weights are in the layout that oneDNN asks for, brought
+// there before the clock starts (their gradient back to (O, I, kh, kw) within it).
+struct ConvolutionPlan {
+  explicit ConvolutionPlan(const Convolution& a) {
+    const std::int64_t n = a.x.rows(), out_h = a.height + 2 * a.padding - a.kernel + 1,
+                       out_w = a.width + 2 * a.padding - a.kernel + 1;
+    using Tag = memory::format_tag;
+    constexpr auto f32 = memory::data_type::f32;
+    x = {{n, a.channels_in, a.height, a.width}, f32, Tag::nhwc};
+    y = {{n, a.channels_out, out_h, out_w}, f32, Tag::nhwc};
+    const memory::dims weights{a.channels_out, a.channels_in, a.kernel, a.kernel};
+    plain = {weights, f32, Tag::oihw};
+    any = {weights, f32, Tag::any};
+    b = {{a.channels_out}, f32, Tag::a};
+    strides = {1, 1};
+    padding = {a.padding, a.padding};
+  }
+  [[nodiscard]] dnnl::convolution_forward::primitive_desc forward(dnnl::prop_kind kind, bool relu) const {
+    return {
+        {kind, dnnl::algorithm::convolution_auto, x, any, b, y, strides, padding, padding}, relu_after(relu), cpu()};
+  }
+  memory::desc x, y, plain, any, b;
+  memory::dims strides, padding;
+};
+
+// A copy of the weights in another layout.
+memory reordered(const memory::desc& from, const memory::desc& to, const float* data) {
+  memory source = over(from, data), target(to, cpu());
+  dnnl::stream stream(cpu());
+  dnnl::reorder(source, target).execute(stream, source, target);
+  stream.wait();
+  return target;
+}
+
 class InnerProduct final : public OneDnnPeer {
  public:
   [[nodiscard]] std::function<void()> dense_forward(const DenseForward& a) const override {
@@ -64,6 +98,41 @@ class InnerProduct final : public OneDnnPeer {
                                                     {DNNL_ARG_WEIGHTS, over(w, a.w.data())},
                                                     {DNNL_ARG_BIAS, over(b, a.bias.data())},
                                                     {DNNL_ARG_DST, over(y, a.y.data())}});
+  }
+  [[nodiscard]] std::function<void()> conv_forward(const Convolution& a) const override {
+    const ConvolutionPlan c(a);
+    const auto plan = c.forward(dnnl::prop_kind::forward_inference, true);
+    return bind(dnnl::convolution_forward(plan),
+                {{DNNL_ARG_SRC, over(c.x, a.x.data())},
+                 {DNNL_ARG_WEIGHTS, reordered(c.plain, plan.weights_desc(), a.w.data())},
+                 {DNNL_ARG_BIAS, over(c.b, a.bias.data())},
+                 {DNNL_ARG_DST, over(c.y, a.y.data())}});
+  }
+  [[nodiscard]] std::function<void()> conv_input_gradient(const Convolution& a) const override {
+    const ConvolutionPlan c(a);
+    const dnnl::convolution_backward_data::primitive_desc plan(
+        {dnnl::algorithm::convolution_auto, c.x, c.any, c.y, c.strides, c.padding, c.padding}, cpu(),
+        c.forward(dnnl::prop_kind::forward_training, false));
+    return bind(dnnl::convolution_backward_data(plan),
+                {{DNNL_ARG_DIFF_DST, over(c.y, a.dz.data())},
+                 {DNNL_ARG_WEIGHTS, reordered(c.plain, plan.weights_desc(), a.w.data())},
+                 {DNNL_ARG_DIFF_SRC, over(c.x, a.dx.data())}});
+  }
+  [[nodiscard]] std::function<void()> conv_weight_gradient(const Convolution& a) const override {
+    const ConvolutionPlan c(a);
+    const dnnl::convolution_backward_weights::primitive_desc plan(
+        {dnnl::algorithm::convolution_auto, c.x, c.any, c.b, c.y, c.strides, c.padding, c.padding}, cpu(),
+        c.forward(dnnl::prop_kind::forward_training, false));
+    memory gradient(plan.diff_weights_desc(), cpu()), out = over(c.plain, a.dw.data());
+    const auto run = bind(dnnl::convolution_backward_weights(plan), {{DNNL_ARG_SRC, over(c.x, a.x.data())},
+                                                                     {DNNL_ARG_DIFF_DST, over(c.y, a.dz.data())},
+                                                                     {DNNL_ARG_DIFF_WEIGHTS, gradient},
+                                                                     {DNNL_ARG_DIFF_BIAS, over(c.b, a.db.data())}});
+    const auto back = bind(dnnl::reorder(gradient, out), {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, out}});
+    return [run, back] {
+      run();
+      back();
+    };
   }
 };
 

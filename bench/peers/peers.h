@@ -50,6 +50,18 @@ struct InformationLoss {
   TensorView joint_gradient, product_gradient;
 };
 
+/// One 2-d convolution with a 3 x 3 kernel or another, stride 1: images channels last, a row a sample; weights (O, I,
+/// kh, kw). Forward: y = relu(x * w + b). Gradients of sum(y dz) without an activation: dx, dw and db.
+struct Convolution {
+  std::int64_t height, width, channels_in, channels_out, kernel, padding;
+  ConstTensorView x, w;
+  std::span<const float> bias;
+  TensorView y;
+  ConstTensorView dz;
+  TensorView dx, dw;
+  std::span<float> db;
+};
+
 class Peer {
  public:
   virtual ~Peer() = default;
@@ -62,6 +74,11 @@ class Peer {
   [[nodiscard]] virtual std::function<void()> class_moments(const ClassMoments& /*arguments*/) const { return {}; }
   [[nodiscard]] virtual std::function<void()> covariance(const Covariance& /*arguments*/) const { return {}; }
   [[nodiscard]] virtual std::function<void()> information_loss(const InformationLoss& /*arguments*/) const {
+    return {};
+  }
+  [[nodiscard]] virtual std::function<void()> conv_forward(const Convolution& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> conv_input_gradient(const Convolution& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> conv_weight_gradient(const Convolution& /*arguments*/) const {
     return {};
   }
 };

@@ -19,6 +19,7 @@
 #include <kindling/kernels/dense.h>
 #include <kindling/kernels/dropout.h>
 #include <kindling/kernels/gram.h>
+#include <kindling/kernels/information.h>
 #include <kindling/kernels/jacobian.h>
 #include <kindling/kernels/layout.h>
 #include <kindling/kernels/loss.h>
