@@ -1,4 +1,5 @@
 // The Donsker-Varadhan bound of mutual information and its gradient with respect to the scores.
+#include <algorithm>
 #include <limits>
 
 #include "common/elementwise.h"
@@ -25,7 +26,8 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
   void generate() {
     const HardwareFacts facts = hardware_facts(get_target());
     lanes_ = get_target().has_gpu_feature() ? facts.gpu_threads : facts.vector_width * facts.elementwise_unroll;
-    block_steps_ = facts.parallel_grain / lanes_;
+    // No lane adds up more terms in float32 than a long sum of the contraction tile does.
+    block_steps_ = std::min(facts.parallel_grain / lanes_, facts.depth_block);
     const Expr n = joint.dim(0).extent(), m = product.dim(0).extent(), estimates = value.dim(0).extent();
     constexpr float lowest = -std::numeric_limits<float>::infinity();
 
