@@ -64,9 +64,11 @@ std::string render(const std::vector<Line>& lines, TableStyle style) {
 std::string goal_text(const ComparisonResult& r, const RowResult& row) {
   std::string text;
   bool reached = true;
-  if (r.goal.ratio > 0) {
+  if (r.goal.ratio > 0 && r.best_peer() != nullptr) {
     text = fmt::format("ratio ≥ {:.3g}", r.goal.ratio);
     reached = r.ratio(row) >= r.goal.ratio;
+  } else if (r.goal.ratio > 0 && r.goal.of_peak == 0) {
+    return fmt::format("ratio ≥ {:.3g}: no peer was timed", r.goal.ratio);
   }
   if (r.goal.of_peak > 0) {
     text += fmt::format("{}of peak ≥ {:.2f}", text.empty() ? "" : ", ", r.goal.of_peak);
