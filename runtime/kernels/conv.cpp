@@ -8,26 +8,11 @@
 #include <limits>
 #include <string_view>
 
+#include "kernels/activation_kernels.h"
 #include "kernels/expect.h"
 
 namespace kindling::kernels {
 namespace {
-
-// The three compiled forms of one kernel: piecewise linear, tanh, sigmoid.
-struct ActivationKernels {
-  Kernel piecewise_linear, tanh, sigmoid;
-
-  [[nodiscard]] const Kernel& of(const Activation& activation) const {
-    if (activation.kind == ActivationKind::tanh) return tanh;
-    if (activation.kind == ActivationKind::sigmoid) return sigmoid;
-    return piecewise_linear;
-  }
-};
-
-float slope_of(const Activation& activation) {
-  const bool smooth = activation.kind == ActivationKind::tanh || activation.kind == ActivationKind::sigmoid;
-  return smooth ? 0.0F : negative_slope(activation);
-}
 
 void expect_conv_shape(std::string_view kernel, const ConvShape& s) {
   const auto refuse_below = [&](std::string_view name, std::int64_t value, std::int64_t least) {
@@ -111,8 +96,7 @@ void conv2d_forward(const Execution& execution, ConstTensorView x, ConstTensorVi
   expect_shape(name, "y", y, x.rows(), s.out_features());
   expect_apart(name, memory_of("y", y), {memory_of("x", x), memory_of("w", w), memory_of("bias", bias)});
   if (y.size() == 0) return;
-  static const ActivationKernels kernels{Kernel("conv2d_forward"), Kernel("conv2d_forward_tanh"),
-                                         Kernel("conv2d_forward_sigmoid")};
+  static const ActivationKernels kernels("conv2d_forward");
   kernels.of(activation)(execution, image_rows(x, s), weights_of(Buffer::Use::in, w, s), in(bias), slope_of(activation),
                          narrow(s.stride), narrow(s.padding), pixels_of(Buffer::Use::out, y, s.channels_out));
 }
@@ -127,8 +111,7 @@ void conv2d_input_gradient(const Execution& execution, ConstTensorView dz, Const
   expect_shape(name, "dx", dx, dz.rows(), s.in_features());
   expect_apart(name, memory_of("dx", dx), {memory_of("dz", dz), memory_of("w", w), memory_of("x", x)});
   if (dx.size() == 0) return;
-  static const ActivationKernels kernels{Kernel("conv2d_input_gradient"), Kernel("conv2d_input_gradient_tanh"),
-                                         Kernel("conv2d_input_gradient_sigmoid")};
+  static const ActivationKernels kernels("conv2d_input_gradient");
   kernels.of(below)(execution, rows_of_pixels(Buffer::Use::in, dz, s.out_width() * s.channels_out, s.out_height()),
                     weights_of(Buffer::Use::in, w, s), pixels_of(Buffer::Use::in, x, s.channels_in), slope_of(below),
                     narrow(s.stride), narrow(s.padding), narrow(s.width),

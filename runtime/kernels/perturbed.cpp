@@ -3,25 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/activation_kernels.h"
 #include "kernels/expect.h"
 
 namespace kindling::kernels {
 namespace {
-
-struct ActivationKernels {
-  Kernel piecewise_linear, tanh, sigmoid;
-
-  [[nodiscard]] const Kernel& of(const Activation& activation) const {
-    if (activation.kind == ActivationKind::tanh) return tanh;
-    if (activation.kind == ActivationKind::sigmoid) return sigmoid;
-    return piecewise_linear;
-  }
-};
-
-float slope_of(const Activation& activation) {
-  const bool smooth = activation.kind == ActivationKind::tanh || activation.kind == ActivationKind::sigmoid;
-  return smooth ? 0.0F : negative_slope(activation);
-}
 
 struct Sizes {
   std::int64_t samples, batch, fan_in, fan_out;
@@ -97,8 +83,7 @@ void perturbed_dense_forward(const Execution& execution, const Perturbation& per
   }
   expect_perturbation(name, perturbation, s);
   if (y.size() == 0) return;
-  static const ActivationKernels kernels{Kernel("perturbed_dense_forward"), Kernel("perturbed_dense_forward_tanh"),
-                                         Kernel("perturbed_dense_forward_sigmoid")};
+  static const ActivationKernels kernels("perturbed_dense_forward");
   in_parts(execution, perturbation, s,
            [&](std::int64_t first, std::int64_t count, std::uint32_t block, std::uint32_t low, std::uint32_t high,
                std::uint32_t purpose) {
@@ -125,8 +110,7 @@ void perturbed_input_gradient(const Execution& execution, const Perturbation& pe
     for (std::int64_t i = 0; i < s.samples; ++i) std::fill_n(dx.row(i), s.batch * s.fan_in, 0.0F);
     return;
   }
-  static const ActivationKernels kernels{Kernel("perturbed_input_gradient"), Kernel("perturbed_input_gradient_tanh"),
-                                         Kernel("perturbed_input_gradient_sigmoid")};
+  static const ActivationKernels kernels("perturbed_input_gradient");
   in_parts(execution, perturbation, s,
            [&](std::int64_t first, std::int64_t count, std::uint32_t block, std::uint32_t low, std::uint32_t high,
                std::uint32_t purpose) {
