@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "kernels/batch_norm.h"
+#include "kernels/conv.h"
 #include "kernels/dense.h"
 #include "kernels/layout.h"
 #include "kernels/pool.h"
-#include "nn/conv_layer.h"
 #include "nn/layer_shapes.h"
 
 namespace kindling {
@@ -20,7 +20,10 @@ bool reorders_input(const Model& model) {
 void layer_forward(const kernels::Execution& exec, const Layer& layer, ConstTensorView x, TensorView y) {
   switch (layer.kind) {
     case LayerKind::dense: kernels::dense_forward(exec, x, layer.weight, layer.bias.flat(), layer.activation, y); break;
-    case LayerKind::conv2d: conv_forward(exec, layer, x, y); break;
+    case LayerKind::conv2d:
+      kernels::conv2d_forward(exec, x, layer.weight.view().matrix(), layer.bias.flat(), layer.activation,
+                              conv_shape(layer), y);
+      break;
     case LayerKind::max_pool: kernels::max_pool_inference(exec, x, pool_shape(layer), y); break;
     case LayerKind::average_pool: kernels::average_pool_forward(exec, x, pool_shape(layer), y); break;
     case LayerKind::flatten: kernels::channels_last_to_planar(exec, x, layer.input.channels, y); break;

@@ -4,10 +4,22 @@
 #include <kindling/model.h>
 
 #include "kernels/batch_norm.h"
+#include "kernels/conv.h"
 #include "kernels/layout.h"
 #include "kernels/pool.h"
 
 namespace kindling {
+
+inline kernels::ConvShape conv_shape(const Layer& l) {
+  return {.height = l.input.height,
+          .width = l.input.width,
+          .channels_in = l.input.channels,
+          .channels_out = l.output.channels,
+          .kernel_height = l.window.height,
+          .kernel_width = l.window.width,
+          .stride = l.window.stride,
+          .padding = l.window.padding};
+}
 
 inline kernels::PatchShape patch_shape(const Layer& l) {
   return {.height = l.input.height,

@@ -7,8 +7,6 @@
 #include <cmath>
 #include <optional>
 
-#include "nn/conv_layer.h"
-
 namespace kindling {
 namespace {
 

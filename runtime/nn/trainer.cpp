@@ -2,13 +2,13 @@
 
 #include <utility>
 
+#include "kernels/conv.h"
 #include "kernels/dense.h"
 #include "kernels/dropout.h"
 #include "kernels/layout.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
-#include "nn/conv_layer.h"
 #include "nn/forward_pass.h"
 #include "nn/layer_shapes.h"
 
@@ -142,7 +142,8 @@ void Trainer::backward(const kernels::Execution& exec, Layer& layer, std::size_t
   switch (layer.kind) {
     case LayerKind::dense: update_dense(exec, layer, state, x, dz); break;
     case LayerKind::conv2d:
-      conv_weight_gradient(exec, layer, x, dz, state.weight_gradient.view().matrix(), state.bias_gradient.flat());
+      kernels::conv2d_weight_gradient(exec, x, dz, conv_shape(layer), state.weight_gradient.view().matrix(),
+                                      state.bias_gradient.flat());
       update_stored(exec, layer, state, options_.weight_decay);
       break;
     case LayerKind::batch_norm: update_stored(exec, layer, state, 0); break;
@@ -160,7 +161,9 @@ void Trainer::input_gradient(const kernels::Execution& exec, const Layer& layer,
   const Activation& below = state_[index - 1].carried;
   switch (layer.kind) {
     case LayerKind::dense: kernels::dense_input_gradient(exec, dz, layer.weight, x, below, dx); break;
-    case LayerKind::conv2d: conv_input_gradient(exec, layer, dz, x, below, dx); break;
+    case LayerKind::conv2d:
+      kernels::conv2d_input_gradient(exec, dz, layer.weight.view().matrix(), x, below, conv_shape(layer), dx);
+      break;
     case LayerKind::max_pool: {
       const auto size = static_cast<std::size_t>(rows * layer.output.features());
       kernels::max_pool_gradient(exec, dz, std::span<const std::uint8_t>(state.places.data(), size), pool_shape(layer),

@@ -12,7 +12,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "nn/conv_layer.h"
 #include "nn/trainer.h"
 #include "support/catch.h"
 #include "support/temp_dir.h"
