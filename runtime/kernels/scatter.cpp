@@ -186,4 +186,19 @@ StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std:
   return result;
 }
 
+double covariance(const Execution& execution, ConstTensorView x, std::span<float> mean, TensorView covariance) {
+  static const Kernel kernel{"covariance"};
+  expect_samples("covariance", x);
+  expect_size("covariance", "mean", mean, x.cols());
+  expect_shape("covariance", "covariance", covariance, x.cols(), x.cols());
+  // Before the means are written.
+  expect_apart("covariance", {{"mean", mean}, {"covariance", covariance}}, {{"x", x}});
+  if (x.cols() == 0) return 0;
+  column_mean(execution, x, mean);
+  kernel(execution, in(x), in(mean), out(covariance));
+  double trace = 0;
+  for (std::int64_t i = 0; i < x.cols(); ++i) trace += covariance.row(i)[i];
+  return trace;
+}
+
 }  // namespace kindling::kernels

@@ -80,4 +80,9 @@ struct StoredScatter {
 StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std::span<const std::int32_t> labels,
                              std::int64_t classes);
 
+/// mean (D) and covariance (D x D, both halves, bitwise symmetric) of the rows of x (N x D), N >= 1, divided by N.
+/// Returns the trace, the total variance. Products of differences from the means as rounded to float32, added up in
+/// float32: element (i, j) is right to about 2 N eps of the mean of |x_i - mean_i| |x_j - mean_j|, eps = 2^-24.
+double covariance(const Execution& execution, ConstTensorView x, std::span<float> mean, TensorView covariance);
+
 }  // namespace kindling::kernels

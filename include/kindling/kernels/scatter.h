@@ -70,6 +70,12 @@ KINDLING_CHECKED kindling_status kindling_stored_scatter(const kindling_context*
                                                          kindling_counts count, kindling_doubles class_variance,
                                                          kindling_scatter result);
 
+/* mean (K) and covariance (K x K, both halves, divided by N) of the rows of x (N x K), N >= 1; trace (1): the total
+ * variance, the sum of the diagonal. */
+KINDLING_CHECKED kindling_status kindling_covariance(const kindling_context* context, kindling_const_matrix x,
+                                                     kindling_vector mean, kindling_matrix covariance,
+                                                     kindling_doubles trace);
+
 #ifdef __cplusplus
 }
 #endif

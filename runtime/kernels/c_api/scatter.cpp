@@ -139,3 +139,13 @@ kindling_status kindling_stored_scatter(const kindling_context* context, kindlin
     outputs.take(found.criteria);
   });
 }
+
+kindling_status kindling_covariance(const kindling_context* context, kindling_const_matrix x, kindling_vector mean,
+                                    kindling_matrix covariance, kindling_doubles trace) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    const auto total = a.vector("trace", trace);
+    expect_size("covariance", "trace", total, 1);
+    total[0] =
+        kindling::kernels::covariance(e, a.matrix("x", x), a.vector("mean", mean), a.matrix("covariance", covariance));
+  });
+}
