@@ -6,6 +6,7 @@ kindling_add_kernel(dense_forward_sigmoid GENERATOR dense_forward SOURCE dense_g
 kindling_add_kernel(dense_forward_few GENERATOR dense_forward SOURCE dense_generator.cpp PARAMS few_rows=true)
 kindling_add_kernel(dense_forward_few_tanh GENERATOR dense_forward SOURCE dense_generator.cpp PARAMS activation=tanh few_rows=true)
 kindling_add_kernel(dense_forward_few_sigmoid GENERATOR dense_forward SOURCE dense_generator.cpp PARAMS activation=sigmoid few_rows=true)
+kindling_add_kernel(dense_forward_added GENERATOR dense_forward_added SOURCE dense_added_generator.cpp)
 kindling_add_kernel(dense_input_gradient GENERATOR dense_input_gradient SOURCE dense_gradient_generator.cpp)
 kindling_add_kernel(dense_input_gradient_few GENERATOR dense_input_gradient SOURCE dense_gradient_generator.cpp PARAMS few_rows=true)
 kindling_add_kernel(dense_input_gradient_tanh GENERATOR dense_input_gradient SOURCE dense_gradient_generator.cpp PARAMS activation=tanh)

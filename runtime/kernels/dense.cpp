@@ -70,6 +70,19 @@ void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorVie
       .of(activation)(execution, in_matrix(x), in_matrix(w), in(bias), slope_of(activation), out_matrix(y));
 }
 
+void dense_forward_added(const Execution& execution, ConstTensorView x, ConstTensorView w, ConstTensorView added,
+                         const Activation& activation, TensorView y) {
+  constexpr std::string_view name = "dense_forward_added";
+  expect_shape(name, "x", x, x.rows(), w.cols());
+  expect_shape(name, "w", w, y.cols(), w.cols());
+  expect_shape(name, "added", added, added.rows(), w.rows());
+  expect_shape(name, "y", y, x.rows(), w.rows());
+  if (y.size() == 0) return;
+  expect_count(name, "rows of added", added.rows(), 1);
+  static const Kernel kernel("dense_forward_added");
+  kernel(execution, in_matrix(x), in_matrix(w), in_matrix(added), negative_slope(activation), out_matrix(y));
+}
+
 void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstTensorView w, ConstTensorView x,
                           const Activation& below, TensorView dx) {
   constexpr std::string_view name = "dense_input_gradient";

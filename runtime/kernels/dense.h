@@ -20,6 +20,12 @@ namespace kindling::kernels {
 void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
                    const Activation& activation, TensorView y);
 
+/// Y = f(X W^T + A), row n of Y with row n mod P of A (P x M), P >= 1: a layer whose input is two parts, of which the
+/// first, the same for every P-th row, was multiplied before (bias included). f is piecewise linear; Error{usage} for
+/// tanh and sigmoid. Error before f as dense_forward's, with |A| for |b|.
+void dense_forward_added(const Execution& execution, ConstTensorView x, ConstTensorView w, ConstTensorView added,
+                         const Activation& activation, TensorView y);
+
 /// dX = f'(X) * (dZ W), where X (N x K) is the output of the activation `below` that fed this layer. At the kink of a
 /// piecewise-linear activation (X = 0) the derivative is that of the negative side.
 void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstTensorView w, ConstTensorView x,

@@ -15,6 +15,12 @@ KINDLING_CHECKED kindling_status kindling_dense_forward(const kindling_context* 
                                                         kindling_const_matrix w, kindling_const_vector bias,
                                                         kindling_activation activation, kindling_matrix y);
 
+/* Y = f(X W^T + A), row n of Y with row n mod P of A (P x M), P >= 1: a layer whose input is two parts, of which the
+ * first was multiplied before. f is piecewise linear. */
+KINDLING_CHECKED kindling_status kindling_dense_forward_added(const kindling_context* context, kindling_const_matrix x,
+                                                              kindling_const_matrix w, kindling_const_matrix added,
+                                                              kindling_activation activation, kindling_matrix y);
+
 /* dX = f'(X) * (dZ W), where X (N x K) is the output of the activation `below` that fed this layer; dX (N x K). At the
  * kink of a piecewise-linear activation (X = 0) the derivative is that of the negative side. */
 KINDLING_CHECKED kindling_status kindling_dense_input_gradient(const kindling_context* context,

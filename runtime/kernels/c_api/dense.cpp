@@ -25,6 +25,15 @@ kindling_status kindling_dense_forward(const kindling_context* context, kindling
   });
 }
 
+kindling_status kindling_dense_forward_added(const kindling_context* context, kindling_const_matrix x,
+                                             kindling_const_matrix w, kindling_const_matrix added,
+                                             kindling_activation activation, kindling_matrix y) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    dense_forward_added(e, a.matrix("x", x), a.matrix("w", w), a.matrix("added", added), a.activation(activation),
+                        a.matrix("y", y));
+  });
+}
+
 kindling_status kindling_dense_input_gradient(const kindling_context* context, kindling_const_matrix dz,
                                               kindling_const_matrix w, kindling_const_matrix x,
                                               kindling_activation below, kindling_matrix dx) {
