@@ -22,6 +22,9 @@ enum class Purpose : std::uint32_t {
   subset = 8,
   dropout = 9,
   perturbation = 10,
+  critic = 20,  ///< weights of a critic of mutual information
+  pairs = 21,   ///< which samples make up its batches
+  noise = 22,   ///< what is added to a layer's outputs before their information is estimated
   test = 255
 };
 
