@@ -15,9 +15,10 @@ using nlohmann::json;
 
 // Columns in the order a reader wants them; those that a later method adds follow in the order of their names.
 constexpr std::string_view first_columns[] = {
-    "layer",           "candidates",       "chosen",          "alpha",          "rounds",     "mean_score",
-    "input_criterion", "target_criterion", "variance_before", "variance_after", "iterations", "converged",
-    "weight_stddev",   "law_stddev",       "outputs_cached",  "seconds"};
+    "layer",           "candidates",       "chosen",          "alpha",          "rounds",    "mean_score",
+    "input_criterion", "target_criterion", "variance_before", "variance_after", "norm",      "norm_before",
+    "norm_after",      "norm_least",       "norm_greatest",   "iterations",     "converged", "weight_stddev",
+    "law_stddev",      "outputs_cached",   "seconds"};
 
 std::string cell(const json& value) {
   if (value.is_null()) return "nan";

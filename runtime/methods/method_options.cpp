@@ -31,6 +31,20 @@ LsuvOptions read_lsuv(OptionReader& reader) {
   return options;
 }
 
+JacobianOptions read_jacobian(OptionReader& reader) {
+  JacobianOptions options;
+  options.simulate = reader.flag("simulate", options.simulate);
+  options.norm = reader.number("norm", options.norm);
+  options.samples = reader.integer("samples", options.samples);
+  options.tolerance = reader.number("tolerance", options.tolerance);
+  options.max_iterations = static_cast<int>(reader.integer("iterations", options.max_iterations));
+  options.distribution = reader.choice<Distribution>(
+      "distribution", options.distribution, {{"normal", Distribution::normal}, {"uniform", Distribution::uniform}});
+  options.bias =
+      reader.choice<BiasRule>("bias", options.bias, {{"zero", BiasRule::zero}, {"uniform", BiasRule::uniform}});
+  return options;
+}
+
 IbciRequest read_ibci(OptionReader& reader) {
   IbciRequest request;
   IbciOptions& o = request.options;

@@ -3,6 +3,7 @@
 
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
+#include <kindling/jacobian.h>
 #include <kindling/methods.h>
 
 #include "methods/option_reader.h"
@@ -18,6 +19,7 @@ struct IbciRequest {
 /// `law_option` names the option that holds the law ("law", "base"), empty where the method's name is the law.
 BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option);
 LsuvOptions read_lsuv(OptionReader& reader);
+JacobianOptions read_jacobian(OptionReader& reader);
 IbciRequest read_ibci(OptionReader& reader);
 
 }  // namespace kindling

@@ -36,7 +36,16 @@ const Options ibci_options =
             {"cache_mb", "memory for a frozen layer's outputs, MB (150)"}},
            law_options);
 
-enum class Kind { baseline, lsuv, ibci, ibci_control };
+const Options jacobian_options = {
+    {"simulate", "true | false: measured on data, which convolutions need, or from the widths alone (false)"},
+    {"norm", "wanted spectral norm of each layer's Jacobian (1)"},
+    {"samples", "simulate=true: random training samples for the mean norm; 0: all (200)"},
+    {"tolerance", "simulate=true: accepted distance from the norm, relative (0.01)"},
+    {"iterations", "simulate=true: most rescalings of a layer (10)"},
+    {"distribution", "normal | uniform (normal)"},
+    {"bias", "zero | uniform, PyTorch's +-1/sqrt(fan_in) (zero)"}};
+
+enum class Kind { baseline, lsuv, jacobian, ibci, ibci_control };
 struct Entry {
   MethodInfo info;
   Kind kind;
@@ -63,6 +72,10 @@ const std::vector<Entry>& entries() {
                law_options)},
        Kind::lsuv,
        Law::orthogonal},
+      {{"jacobian", "Skorski 2020: spectral norm of every layer's Jacobian 1, by a closed form or on data", false,
+        jacobian_options},
+       Kind::jacobian,
+       Law::xavier},
       {{"ibci", "Mao et al. 2021: information-bottleneck guided neuron campaign", true, ibci_options},
        Kind::ibci,
        Law::xavier},
@@ -87,6 +100,7 @@ void validate(const Entry& e, const MethodSpec& spec) {
   switch (e.kind) {
     case Kind::baseline: (void)read_baseline(reader, e.law, ""); break;
     case Kind::lsuv: (void)read_lsuv(reader); break;
+    case Kind::jacobian: (void)read_jacobian(reader); break;
     case Kind::ibci:
     case Kind::ibci_control: (void)read_ibci(reader); break;
   }
@@ -174,6 +188,7 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
   switch (e.kind) {
     case Kind::baseline: report = to_json(initialize_baseline(model, read_baseline(reader, e.law, ""), context)); break;
     case Kind::lsuv: report = to_json(initialize_lsuv(model, *data, read_lsuv(reader), context)); break;
+    case Kind::jacobian: report = to_json(initialize_jacobian(model, data, read_jacobian(reader), context)); break;
     case Kind::ibci: report = run_ibci(model, read_ibci(reader), *data, context); break;
     case Kind::ibci_control: {
       const IbciRequest request = read_ibci(reader);

@@ -39,6 +39,30 @@ json to_json(const LsuvReport& report) {
   return {{"seconds", report.seconds}, {"layers", layers}};
 }
 
+json to_json(const JacobianReport& report) {
+  json layers = json::array();
+  for (const JacobianLayerReport& l : report.layers) {
+    if (!l.skipped.empty()) {
+      layers.push_back(skipped_layer(l.layer, l.skipped));
+      continue;
+    }
+    json entry = {{"layer", l.layer},
+                  {"weight_stddev", l.weight_stddev},
+                  {"norm_least", l.norm_least},
+                  {"norm_greatest", l.norm_greatest}};
+    if (report.simulated) {
+      entry.update({{"norm_before", l.norm_before},
+                    {"norm_after", l.norm_after},
+                    {"iterations", l.iterations},
+                    {"converged", l.converged}});
+    } else {
+      entry["norm"] = l.norm_after;
+    }
+    layers.push_back(std::move(entry));
+  }
+  return {{"seconds", report.seconds}, {"simulated", report.simulated}, {"layers", layers}};
+}
+
 json to_json(const IbciReport& report) {
   json layers = json::array();
   for (const IbciLayerReport& l : report.layers) {

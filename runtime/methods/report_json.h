@@ -3,6 +3,7 @@
 
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
+#include <kindling/jacobian.h>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@ namespace kindling {
 
 nlohmann::json to_json(const BaselineReport& report);
 nlohmann::json to_json(const LsuvReport& report);
+nlohmann::json to_json(const JacobianReport& report);
 nlohmann::json to_json(const IbciReport& report);
 nlohmann::json to_json(const AlphaSearchReport& report);
 

@@ -3,32 +3,38 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <memory>
 #include <utility>
 
+#include "kernels/conv.h"
 #include "kernels/loss.h"
+#include "nn/layer_shapes.h"
 
 namespace kindling {
+namespace {
 
-SingularValues largest_singular_values(ConstTensorView w, const kernels::Derivative& at,
-                                       const PowerIterationOptions& options, const Context& context) {
-  if (options.max_iterations < 1 || !(options.tolerance >= 0)) {
-    throw Error(
-        ErrorCode::usage,
-        fmt::format("largest_singular_values: expected at least one iteration and a tolerance of 0 or more, found "
-                    "{} and {}",
-                    options.max_iterations, options.tolerance));
-  }
-  if (w.rank() < 1 || at.y.rank() < 1 || at.y.cols() != w.rows()) {
-    throw Error(ErrorCode::usage, "largest_singular_values: expected y with one column for each row of w");
-  }
+void check_options(const PowerIterationOptions& options) {
+  if (options.max_iterations >= 1 && options.tolerance >= 0) return;
+  throw Error(
+      ErrorCode::usage,
+      fmt::format("largest_singular_values: expected at least one iteration and a tolerance of 0 or more, found "
+                  "{} and {}",
+                  options.max_iterations, options.tolerance));
+}
+
+}  // namespace
+
+SingularValues largest_singular_values(const LinearMaps& maps, const PowerIterationOptions& options,
+                                       const Context& context) {
+  check_options(options);
   const kernels::Execution execution = kernels::execution(context);
-  const std::int64_t samples = at.y.rows();
+  const std::int64_t samples = maps.samples;
   const auto n = static_cast<std::size_t>(samples);
   SingularValues result;
   result.value.resize(n);
-  if (samples == 0 || w.size() == 0) return result;
+  if (samples == 0 || maps.inputs == 0 || maps.outputs == 0) return result;
 
-  Tensor v({samples, w.cols()}), next({samples, w.cols()}), u({samples, w.rows()});
+  Tensor v({samples, maps.inputs}), next({samples, maps.inputs}), u({samples, maps.outputs});
   Stream start = options.start;
   start.seed = context.seed;
   fill_normal(start, 0.0F, 1.0F, v.flat(), context);
@@ -42,7 +48,7 @@ SingularValues largest_singular_values(ConstTensorView w, const kernels::Derivat
   std::vector<float> before(n, -1.0F);
   while (true) {
     context.check_stop();
-    kernels::jacobian_transposed(execution, v, w, at, u);  // J v
+    maps.apply(v, u);
     kernels::row_norms(execution, u, result.value);
     result.unconverged = 0;
     for (std::size_t i = 0; i < n; ++i) {
@@ -53,11 +59,62 @@ SingularValues largest_singular_values(ConstTensorView w, const kernels::Derivat
     }
     if (++result.iterations >= options.max_iterations || result.unconverged == 0) return result;
     before = result.value;
-    kernels::activation_gradient(execution, at.y, at.activation, u, u);
-    kernels::jacobian_product(execution, u, w, next);
+    maps.apply_transposed(u, next);
     normalize(next);
     std::swap(v, next);
   }
+}
+
+LinearMaps layer_jacobians(const kernels::Execution& execution, const Layer& layer, ConstTensorView y) {
+  if (!layer.has_neurons()) {
+    throw Error(ErrorCode::usage, fmt::format("layer_jacobians: expected a dense or convolution layer, found {}, {}",
+                                              layer.name, to_string(layer.kind)));
+  }
+  const ConstTensorView w = layer.weight.view().matrix();
+  LinearMaps maps{.samples = y.rows(), .inputs = layer.input.features(), .outputs = layer.output.features()};
+  if (layer.kind == LayerKind::dense) {
+    const kernels::Derivative at{y, layer.activation};
+    maps.apply = [=](ConstTensorView v, TensorView u) { kernels::jacobian_transposed(execution, v, w, at, u); };
+    maps.apply_transposed = [=](TensorView u, TensorView v) {
+      kernels::activation_gradient(execution, at.y, at.activation, u, u);
+      kernels::jacobian_product(execution, u, w, v);
+    };
+    return maps;
+  }
+  const kernels::ConvShape shape = conv_shape(layer);
+  const Activation identity{ActivationKind::identity}, f = layer.activation;
+  maps.apply = [=, no_bias = std::vector<float>(static_cast<std::size_t>(layer.units()))](ConstTensorView v,
+                                                                                          TensorView u) {
+    kernels::conv2d_forward(execution, v, w, no_bias, identity, shape, u);
+    kernels::activation_gradient(execution, y, f, u, u);
+  };
+  // Behind the identity only the size of what fed the layer counts; v has it, but may not be overwritten while read.
+  auto fed = std::make_shared<Tensor>(std::vector<std::int64_t>{maps.samples, maps.inputs});
+  maps.apply_transposed = [=](TensorView u, TensorView v) {
+    kernels::activation_gradient(execution, y, f, u, u);
+    kernels::conv2d_input_gradient(execution, u, w, *fed, identity, shape, v);
+  };
+  return maps;
+}
+
+SingularValues largest_singular_values(ConstTensorView w, const kernels::Derivative& at,
+                                       const PowerIterationOptions& options, const Context& context) {
+  check_options(options);
+  if (w.rank() < 1 || at.y.rank() < 1 || at.y.cols() != w.rows()) {
+    throw Error(ErrorCode::usage, "largest_singular_values: expected y with one column for each row of w");
+  }
+  const kernels::Execution execution = kernels::execution(context);
+  const LinearMaps maps{
+      .samples = at.y.rows(),
+      .inputs = w.cols(),
+      .outputs = w.rows(),
+      .apply = [&](ConstTensorView v, TensorView u) { kernels::jacobian_transposed(execution, v, w, at, u); },
+      .apply_transposed =
+          [&](TensorView u, TensorView v) {
+            kernels::activation_gradient(execution, at.y, at.activation, u, u);
+            kernels::jacobian_product(execution, u, w, v);
+          }};
+  return largest_singular_values(maps, options, context);
 }
 
 }  // namespace kindling

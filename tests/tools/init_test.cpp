@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "support/catch.h"
@@ -82,6 +83,28 @@ TEST_CASE("a seed fixes the weights", "[init]") {
   const std::string first = digest("a.safetensors", "5", "1");
   CHECK(digest("b.safetensors", "5", "2") == first);
   CHECK(digest("c.safetensors", "6", "1") != first);
+}
+
+TEST_CASE("jacobian needs no data for the closed form, and data to simulate", "[init]") {
+  const TempDir folder;
+  const std::string out = (folder / "w.safetensors").string();
+  const Outcome closed = run_program(init({"--method", "jacobian", "--out", out, "--json", "--quiet"}));
+  REQUIRE(closed.status == 0);
+  const auto layer = nlohmann::json::parse(closed.out).at("report").at("layers").at(0);
+  CHECK(std::abs(layer.at("norm").get<double>() - 1) < 0.15);  // twelve neurons fluctuate
+  const Outcome simulated = run_program(
+      init({"--method", "jacobian:simulate=true,tolerance=0.005", "--data", glyphs, "--out", out, "--quiet"}));
+  REQUIRE(simulated.status == 0);
+  for (const char* part : {"norm before", "norm after", "layers.1", "yes"}) {
+    CHECK(simulated.out.find(part) != std::string::npos);
+  }
+  std::filesystem::remove(out);
+  check_failure(run_program(init({"--method", "jacobian:simulate=true", "--out", out})), 2,
+                {"simulate=true", "--data"});
+  check_failure(run_program(init({"--method", "jacobian:simulate=maybe", "--out", out})), 2, {"simulate", "maybe"});
+  check_failure(run_program({"init", "--model", "1x4x4:conv4,10", "--method", "jacobian", "--out", out}), 2,
+                {"layers.0", "simulate=true"});
+  CHECK(folder.list().empty());
 }
 
 TEST_CASE("init refuses what it cannot do, and writes nothing", "[init]") {
