@@ -45,6 +45,7 @@ class TransposeSamples : public Generator<TransposeSamples> {
         .vectorize(i_in)
         .unroll(j_in);
     source_.compute_at(Func(y), line).store_in(MemoryType::Stack).bound_extent(j_, 4).bound_extent(i_, 4);
+    if (facts.transpose_stride > 4) source_.bound_storage(j_, facts.transpose_stride);
     source_.vectorize(j_).unroll(i_);
   }
 

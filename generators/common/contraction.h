@@ -164,9 +164,10 @@ class Contraction {
 
  private:
   // `partial`: the last panel may hold columns beyond the end.
-  void add(const std::string& name, const Tile::Shape& shape, Tile::Operands o, const Halide::Expr& first_col,
+  void add(const std::string& name, Tile::Shape shape, Tile::Operands o, const Halide::Expr& first_col,
            const Halide::Expr& panels, Walk walk, bool partial = false) {
     using namespace Halide;
+    shape.transpose_stride = facts_.transpose_stride;
     // Or operands would be copied for nothing.
     if (o.copy_a || walk == Walk::depth_in_blocks) o.depth = select(panels > 0, o.depth, 0);
     if (walk == Walk::in_place) o.layout = Layout::in_place;

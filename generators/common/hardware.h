@@ -30,6 +30,7 @@ struct HardwareFacts {
   int few_rows_vectors = 12;    ///< columns of one row summed side by side where few rows read B in place, in vectors
   int pair_slab_columns = 512;  ///< columns of pairs added up in float32: those of ten dimensions stay in L1
   int l1_bytes = 32 * 1024;     ///< first-level data cache of one core
+  int transpose_stride = 4;     ///< elements from row to row of the squares of 4 x 4 by which operands are transposed
 
   // Elementwise kernels.
   int elementwise_unroll = 4;      ///< independent vectors per iteration: enough to hide the latency of a polynomial
@@ -61,6 +62,7 @@ inline void override_facts(HardwareFacts& facts, const std::string& text) {
       {"few_rows_vectors", &F::few_rows_vectors},
       {"pair_slab_columns", &F::pair_slab_columns},
       {"l1_bytes", &F::l1_bytes},
+      {"transpose_stride", &F::transpose_stride},
       {"elementwise_unroll", &F::elementwise_unroll},
       {"parallel_grain", &F::parallel_grain},
       {"gpu_threads", &F::gpu_threads},
@@ -108,9 +110,11 @@ inline HardwareFacts architecture_facts(const Halide::Target& target) {
     facts.few_rows_vectors = 14;
   } else if (target.arch == Target::X86) {
     facts.tile_rows = 4;  // 16 registers, but products need a register of their own: 8 accumulators
-  } else if (target.arch == Target::ARM) {
-    facts.tile_rows = 8;  // 32 registers of 4 lanes (more with SVE)
+  } else if (target.arch == Target::ARM || target.arch == Target::RISCV) {
+    facts.tile_rows = 8;  // 32 registers of 4 lanes (more with SVE and RVV)
     facts.tile_vectors = target.has_feature(Target::SVE2) ? 2 : 3;
+    // Halide 21 has no valid code for SVE2 loads of every second to fourth element; every fifth is a gather.
+    if (target.has_feature(Target::SVE2)) facts.transpose_stride = 5;
   }
   return facts;
 }

@@ -31,6 +31,7 @@ class Tile {
     int rows = 4;
     int vectors = 2;
     int vector_width = 4;
+    int transpose_stride = 4;  ///< of the squares in which B is transposed
     [[nodiscard]] int cols() const { return vectors * vector_width; }
   };
 
@@ -181,6 +182,7 @@ class Tile {
       b_.split(depth_, outer, inner, 4, TailStrategy::GuardWithIf).split(col_in_, square, lane, 4);
       b_.reorder(lane, inner, square, outer, panel_).vectorize(lane).unroll(inner).parallel(panel_);
       source_.compute_at(b_, square).store_in(MemoryType::Stack).bound_extent(depth_, 4).bound_extent(index_, 4);
+      if (shape_.transpose_stride > 4) source_.bound_storage(depth_, shape_.transpose_stride);
       source_.vectorize(depth_).unroll(index_);
     } else {
       b_.update()

@@ -1,0 +1,68 @@
+# The libraries that Kindling uses. A cross build takes those of headers alone from this machine, by a folder of links so
+# that no other header of this machine is seen, and zlib and libzip from KINDLING_CROSS_LIBRARIES, where
+# cmake/toolchains/libraries.sh has built them.
+find_package(Threads REQUIRED)
+
+if(NOT CMAKE_CROSSCOMPILING)
+  find_package(Halide 21 REQUIRED)
+  find_package(fmt REQUIRED)
+  find_package(ZLIB REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  find_package(Eigen3 REQUIRED NO_MODULE)
+  find_package(Boost REQUIRED CONFIG)  # headers only: Student's t distribution
+  find_package(CLI11 REQUIRED)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
+  if(KINDLING_TESTS)
+    find_package(Catch2 REQUIRED)
+  endif()
+  return()
+endif()
+
+set(KINDLING_CROSS_LIBRARIES "" CACHE PATH "Cross builds: where zlib and libzip for the processor are installed")
+
+function(kindling_header_library target header)
+  string(REGEX REPLACE "/.*" "" folder "${header}")
+  set(links "${PROJECT_BINARY_DIR}/headers/${folder}")
+  find_path(found_${folder} "${header}" PATHS /usr/include /usr/include/eigen3 NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+  if(NOT found_${folder})
+    message(FATAL_ERROR "${header} was not found on this machine; `./dev setup` installs it")
+  endif()
+  file(MAKE_DIRECTORY "${links}")
+  file(CREATE_LINK "${found_${folder}}/${folder}" "${links}/${folder}" SYMBOLIC)
+  if(folder STREQUAL "Eigen")
+    file(CREATE_LINK "${found_${folder}}/unsupported" "${links}/unsupported" SYMBOLIC)
+  endif()
+  add_library(${target} INTERFACE IMPORTED GLOBAL)
+  target_include_directories(${target} SYSTEM INTERFACE "${links}")
+endfunction()
+
+kindling_header_library(fmt::fmt-header-only fmt/format.h)
+target_compile_definitions(fmt::fmt-header-only INTERFACE FMT_HEADER_ONLY)
+add_library(fmt::fmt ALIAS fmt::fmt-header-only)
+kindling_header_library(nlohmann_json::nlohmann_json nlohmann/json.hpp)
+kindling_header_library(Eigen3::Eigen Eigen/Core)
+kindling_header_library(Boost::headers boost/version.hpp)
+kindling_header_library(CLI11::CLI11 CLI/CLI.hpp)
+if(KINDLING_TESTS)
+  kindling_header_library(Catch2::Catch2 catch2/catch.hpp)
+endif()
+
+add_library(Halide::Runtime INTERFACE IMPORTED GLOBAL)
+target_include_directories(Halide::Runtime SYSTEM INTERFACE "${Halide_DIR}/../../../include")
+
+foreach(library IN ITEMS z zip)
+  find_library(KINDLING_CROSS_${library} ${library} PATHS "${KINDLING_CROSS_LIBRARIES}/lib" NO_DEFAULT_PATH
+               NO_CMAKE_FIND_ROOT_PATH)
+  if(NOT KINDLING_CROSS_${library})
+    message(FATAL_ERROR "lib${library}.a for ${CMAKE_SYSTEM_PROCESSOR} was not found in KINDLING_CROSS_LIBRARIES "
+                        "('${KINDLING_CROSS_LIBRARIES}'); `./dev cross` builds it")
+  endif()
+endforeach()
+add_library(ZLIB::ZLIB STATIC IMPORTED GLOBAL)
+set_target_properties(ZLIB::ZLIB PROPERTIES IMPORTED_LOCATION "${KINDLING_CROSS_z}"
+                      INTERFACE_INCLUDE_DIRECTORIES "${KINDLING_CROSS_LIBRARIES}/include")
+add_library(PkgConfig::libzip STATIC IMPORTED GLOBAL)
+set_target_properties(PkgConfig::libzip PROPERTIES IMPORTED_LOCATION "${KINDLING_CROSS_zip}"
+                      INTERFACE_INCLUDE_DIRECTORIES "${KINDLING_CROSS_LIBRARIES}/include"
+                      INTERFACE_LINK_LIBRARIES ZLIB::ZLIB)

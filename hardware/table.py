@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""The table kernel x row of docs/hardware.md, from what the tests of the builds here reported.
+
+    ./dev hardware            print it
+    ./dev hardware --write    and put it into docs/hardware.md
+
+Reads the reports that `./dev test` and `./dev cross` leave in their build folders (tests.xml). A row whose tests were not
+run here since they were built says so.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+
+from rows import ROOT, TARGETS, HardwareError, processor, read_rows
+
+PAGE = ROOT / "docs" / "hardware.md"
+BEGIN, END = "<!-- begin: ./dev hardware --write -->\n", "<!-- end -->\n"
+WORDS = {"run": "passed", "fail": "FAILED", "notrun": "skipped"}
+
+
+def kernels_of(text):
+    return re.findall(r"^kindling_add_kernel\((\S+)", text, re.MULTILINE)
+
+
+def compiled_as(row, kernel, text, inherit):
+    """How kindling_compile_as has a kernel compiled on a row; empty where nothing is said."""
+    how = compiled_as(inherit[row], kernel, text, inherit) if inherit.get(row) else ""
+    for expression, other in re.findall(rf'^kindling_compile_as\({row} "([^"]*)" ([^)]*)\)', text, re.MULTILINE):
+        if re.search(expression, kernel):
+            how = other
+    return how
+
+
+def read_results(path):
+    """Test name -> (ctest's status, first line that it printed)."""
+    if not path.exists():
+        return {}
+    results = {}
+    for case in xml.parse(path).getroot().iter("testcase"):
+        said = (case.findtext("system-out") or "").strip().splitlines()
+        results[case.get("name")] = (case.get("status"), said[0] if said else "")
+    return results
+
+
+def cell(row, kernel, results, how):
+    status = WORDS.get(results.get(f"kernel.{kernel}.{row.name}", ("", ""))[0], "not run")
+    if status == "skipped" and "cuda" in row.requires:
+        status = {"run": "assembled", "fail": "FAILED"}.get(results.get(f"ptx.{kernel}", ("", ""))[0], "compiled")
+    elif status in ("skipped", "not run"):
+        status = "compiled"
+    return status + ("¹" if how == "c_source" else "²" if how else "")
+
+
+def where(row, own):
+    which = processor(row.triple)
+    if row.kind == "gpu":
+        return "PoCL (OpenCL on the processor)" if "opencl" in row.requires else "no device: ptxas for sm_80, sm_90, sm_100"
+    return "this machine" if which.name == own else which.commands[-1]
+
+
+def table(rows, kernels, results_of, text, tuned, own):
+    inherit = {name: row.inherit for name, row in rows.items()}
+    cells = {name: [cell(row, kernel, results_of(row), compiled_as(name, kernel, text, inherit)) for kernel in kernels]
+             for name, row in rows.items()}
+    lines = ["| row | Halide target | executed on | kernels | passed | tuned |", "| --- | --- | --- | ---: | ---: | --- |"]
+    for name, row in rows.items():
+        passed = sum(c.startswith("passed") for c in cells[name])
+        families = sorted({expression for expression in re.findall(rf'^kindling_tune\({name} "([^"]*)"', tuned, re.MULTILINE)})
+        lines.append(f"| {name} | `{row.triple}` | {where(row, own) if passed or row.kind == 'gpu' else 'not executed here'} | "
+                     f"{len(kernels)} | {passed} | {', '.join(f'`{f}`' for f in families) or '-'} |")
+    lines += ["", "| kernel | " + " | ".join(rows) + " |", "| --- |" + " --- |" * len(rows)]
+    for at, kernel in enumerate(kernels):
+        lines.append(f"| {kernel} | " + " | ".join(cells[name][at] for name in rows) + " |")
+    return "\n".join(lines) + "\n\n¹ written by Halide as C++ for the cross compiler; ² compiled for the plain processor; " \
+        "both because Halide 21 has no valid code for the kernel on that row (`kindling_compile_as` in `cmake/targets.cmake`).\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev hardware", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    own, preset = os.uname().machine, os.environ.get("PRESET", "release")
+    files = {}
+
+    def results_of(row):
+        which = processor(row.triple).name
+        build = ROOT / "build" / preset if which == own else ROOT / "build" / "cross" / which
+        if which not in files:
+            files[which] = read_results(build / "tests.xml")
+        return files[which]
+
+    rows = read_rows()
+    text = table(rows, kernels_of((ROOT / "generators" / "kernels.cmake").read_text()), results_of, TARGETS.read_text(),
+                 (ROOT / "cmake" / "tuning.cmake").read_text(), own)
+    if not any(files.values()):
+        raise HardwareError("no test reports here: run ./dev test and ./dev cross first")
+    if not options.write:
+        print(text)
+        return 0
+    page = PAGE.read_text()
+    if BEGIN not in page or END not in page:
+        raise HardwareError(f"docs/hardware.md has no place for the table, between '{BEGIN.strip()}' and '{END.strip()}'")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    PAGE.write_text(page[:page.index(BEGIN) + len(BEGIN)] + f"\nAt commit {commit}, Halide 21.0.0.\n\n" + text + page[page.index(END):])
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HardwareError as error:
+        print(f"hardware: error: {error}", file=sys.stderr)
+        sys.exit(2)

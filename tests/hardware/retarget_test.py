@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""What ./dev retarget and ./dev cross decide before anything is compiled, and how they read what a build printed."""
+
+import sys
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "hardware"))
+import features  # noqa: E402
+import retarget  # noqa: E402
+import rows  # noqa: E402
+
+TEXT = """# comment
+kindling_add_target(one  cpu  x86-64-linux-sse41  sse4.1)
+kindling_add_target(two  cpu  arm-64-linux-sve2-vector_bits_128  sve2 sve_bits_128 INHERIT one)
+
+kindling_compile_as(two "^a" arm-64-linux)
+"""
+
+
+class Rows(unittest.TestCase):
+    def test_reading(self):
+        found = rows.read_rows(TEXT)
+        self.assertEqual(list(found), ["one", "two"])
+        self.assertEqual(found["two"].requires, ["sve2", "sve_bits_128"])
+        self.assertEqual(found["two"].inherit, "one")
+        self.assertEqual(found["one"].inherit, "")
+
+    def test_the_real_rows_read_and_write_back(self):
+        for row in rows.read_rows().values():
+            self.assertEqual(vars(rows.read_rows(row.line())[row.name]), vars(row))
+            self.assertIn(rows.processor(row.triple).name, ("x86_64", "aarch64", "riscv64", "wasm32"))
+
+    def test_a_new_line_follows_the_last_row(self):
+        row = rows.Row("three", "cpu", "arm-64-linux", ["neon"], "two")
+        text = retarget.with_row(TEXT, row)
+        self.assertEqual(list(rows.read_rows(text)), ["one", "two", "three"])
+        self.assertLess(text.index("three"), text.index("kindling_compile_as"))
+        self.assertEqual(text.replace(row.line(), ""), TEXT)
+
+    def test_exceptions_name_the_kernels(self):
+        text = retarget.with_exceptions(TEXT, "three", {"b": "why", "a": "why"}, "c_source")
+        self.assertTrue(text.endswith('kindling_compile_as(three "^(a|b)$" c_source)\n'))
+
+    def test_names(self):
+        known = rows.read_rows(TEXT)
+        retarget.check_name("zen_5", known)
+        for name in ["", "5a", "A", "a-b", "a b", "one"]:
+            with self.assertRaises(rows.HardwareError, msg=name):
+                retarget.check_name(name, known)
+
+
+class Triples(unittest.TestCase):
+    def test_requirements(self):
+        self.assertEqual(features.requirements("arm-64-linux-arm_dot_prod"), ["neon", "dotprod"])
+        self.assertEqual(features.requirements("riscv-64-linux-rvv-vector_bits_256"), ["rvv", "rvv_bits_256"])
+        self.assertEqual(features.requirements("x86-64-linux-sse41-avx-avx512"), ["sse4.1", "avx", "avx512f", "avx512cd"])
+
+    def test_the_rows_require_what_their_triples_say(self):
+        for row in rows.read_rows().values():
+            if row.kind == "cpu":
+                self.assertLessEqual(set(row.requires) - {"avx"}, set(features.requirements(row.triple)), row.name)
+
+    def refused(self, triple, said):
+        with self.assertRaisesRegex(rows.HardwareError, said):
+            features.check_triple(triple)
+            features.requirements(triple)
+
+    def test_bad_triples(self):
+        self.refused("nonsense", "is no Halide target")
+        self.refused("arm-64-linux-no_such_feature", "is no Halide target")
+        self.refused("powerpc-64-linux", "tool chains for")
+        self.refused("x86-64-windows", "operating system")
+        self.refused("arm-64-linux-sve2", "vector_bits_128")
+        self.refused("x86-64-linux-avx512_zen5", "cpu_features.cpp")
+        self.refused("arm-64-linux-no_runtime", "the build decides")
+
+    def test_missing_tools_say_how_to_get_them(self):
+        with self.assertRaisesRegex(rows.HardwareError, "qemu-aarch64.*apt-get install .*qemu-user"):
+            rows.check_tools(rows.PROCESSORS["arm-64"], find=lambda command: None if "qemu" in command else command)
+        rows.check_tools(rows.PROCESSORS["arm-64"], find=lambda command: command)
+
+
+class Output(unittest.TestCase):
+    def test_failed_kernels(self):
+        output = ("[1/3] Kernel a__new\n"
+                  "FAILED: generated/new/dense_forward__new.o /b/generated/new/dense_forward__new.o\n"
+                  "cd /b && /b/generators/dense_generator -g dense_forward -f dense_forward__new\n"
+                  "Intrinsic has incorrect argument type!\nmore\n"
+                  "[2/3] Kernel patches__new\n"
+                  "FAILED: generated/new/patches__new.o\n"
+                  "cd /b && /b/generators/layout_generator -g patches\n"
+                  "Assertion failed\n"
+                  "ninja: build stopped: cannot make progress due to previous errors.\n")
+        self.assertEqual(retarget.failed_kernels(output, "new"),
+                         {"dense_forward": "Intrinsic has incorrect argument type!", "patches": "Assertion failed"})
+        self.assertEqual(retarget.failed_kernels("[1/1] Kernel a__new\n", "new"), {})
+
+
+if __name__ == "__main__":
+    unittest.main()
