@@ -64,6 +64,7 @@ kindling_add_kernel(masked_quadratic_forms GENERATOR masked_quadratic_forms SOUR
 
 kindling_add_kernel(softmax_cross_entropy GENERATOR softmax_cross_entropy SOURCE loss_generator.cpp)
 kindling_add_kernel(softmax_cross_entropy_loss GENERATOR softmax_cross_entropy SOURCE loss_generator.cpp PARAMS with_gradient=false)
+kindling_add_kernel(softmax_hessian_product GENERATOR softmax_hessian_product SOURCE softmax_hessian_generator.cpp)
 kindling_add_kernel(squared_error GENERATOR squared_error SOURCE loss_generator.cpp)
 kindling_add_kernel(activation_gradient GENERATOR activation_gradient SOURCE loss_generator.cpp)
 kindling_add_kernel(activation_gradient_tanh GENERATOR activation_gradient SOURCE loss_generator.cpp PARAMS activation=tanh)
@@ -91,6 +92,7 @@ kindling_add_kernel(feature_moments_u8 GENERATOR feature_moments SOURCE scatter_
 kindling_add_kernel(max_pool_forward GENERATOR max_pool_forward SOURCE pool_generator.cpp)
 kindling_add_kernel(max_pool_inference GENERATOR max_pool_inference SOURCE pool_generator.cpp)
 kindling_add_kernel(max_pool_gradient GENERATOR max_pool_gradient SOURCE pool_generator.cpp)
+kindling_add_kernel(max_pool_take GENERATOR max_pool_take SOURCE pool_generator.cpp)
 kindling_add_kernel(average_pool_forward GENERATOR average_pool_forward SOURCE pool_generator.cpp)
 kindling_add_kernel(average_pool_gradient GENERATOR average_pool_gradient SOURCE pool_generator.cpp)
 kindling_add_kernel(batch_norm_statistics GENERATOR batch_norm_statistics SOURCE batch_norm_generator.cpp)

@@ -190,6 +190,36 @@ class MaxPoolGradient : public PoolGenerator<MaxPoolGradient> {
   Func sum_{"sum"};
 };
 
+// What stands at the places that max_pool_forward chose: the derivative of the maximum along `x`.
+class MaxPoolTake : public PoolGenerator<MaxPoolTake> {
+ public:
+  Input<Buffer<float, 4>> x{"x"};
+  Input<Buffer<uint8_t, 4>> index{"index"};
+  Output<Buffer<float, 4>> y{"y"};
+
+  void generate() {
+    const Pixels p = pixels_of_window(x.dim(1).extent(), x.dim(2).extent());
+    r_ = p.offset;
+    const Expr c = channel(x.dim(0).extent());
+    taken_(c_, w_, h_, n_) = 0.0F;
+    const Expr here = cast<int32_t>(index(c, w_, h_, n_)) == r_.y * window_width + r_.x;
+    taken_(c_, w_, h_, n_) = select(here, x(c, p.col, p.row, n_), taken_(c_, w_, h_, n_));
+    y(c_, w_, h_, n_) = taken_(c_, w_, h_, n_);
+  }
+
+  void schedule() {
+    image(x);
+    image(y);
+    same_samples(x, y);
+    for (int d = 0; d < 4; ++d) index.dim(d).set_bounds(0, y.dim(d).extent());
+    schedule_sums(Func(y), taken_, r_, 2, x.dim(0).extent() * x.dim(1).extent() * x.dim(2).extent());
+  }
+
+ private:
+  RDom r_;
+  Func taken_{"taken"};
+};
+
 class AveragePool : public PoolGenerator<AveragePool> {
  public:
   Input<Buffer<float, 4>> x{"x"};
@@ -249,5 +279,6 @@ class AveragePoolGradient : public PoolGenerator<AveragePoolGradient> {
 HALIDE_REGISTER_GENERATOR(kindling::MaxPool, max_pool_forward)
 HALIDE_REGISTER_GENERATOR(kindling::MaxPoolInference, max_pool_inference)
 HALIDE_REGISTER_GENERATOR(kindling::MaxPoolGradient, max_pool_gradient)
+HALIDE_REGISTER_GENERATOR(kindling::MaxPoolTake, max_pool_take)
 HALIDE_REGISTER_GENERATOR(kindling::AveragePool, average_pool_forward)
 HALIDE_REGISTER_GENERATOR(kindling::AveragePoolGradient, average_pool_gradient)

@@ -40,6 +40,20 @@ void softmax_cross_entropy_loss(const Execution& execution, ConstTensorView logi
   kernel(execution, buffer_of(Use::in, logits), in(labels), out(loss), out(prediction));
 }
 
+void softmax_hessian_product(const Execution& execution, ConstTensorView logits, ConstTensorView tangent, float scale,
+                             TensorView product) {
+  static const Kernel kernel{"softmax_hessian_product"};
+  expect_rows("softmax_hessian_product", "logits", logits);
+  if (logits.cols() < 1) {
+    refuse("softmax_hessian_product",
+           fmt::format("expected at least one class, found logits of {}", shape_string(logits.shape())));
+  }
+  expect_shape("softmax_hessian_product", "tangent", tangent, logits.rows(), logits.cols());
+  expect_shape("softmax_hessian_product", "product", product, logits.rows(), logits.cols());
+  if (logits.rows() == 0) return;
+  kernel(execution, buffer_of(Use::in, logits), buffer_of(Use::in, tangent), scale, buffer_of(Use::out, product));
+}
+
 void squared_error(const Execution& execution, ConstTensorView y, ConstTensorView target, float scale,
                    std::span<float> loss, TensorView gradient) {
   static const Kernel kernel{"squared_error"};

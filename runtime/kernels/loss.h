@@ -29,6 +29,15 @@ void softmax_cross_entropy_loss(const Execution& execution, ConstTensorView logi
                                 std::span<const std::int32_t> labels, std::span<float> loss,
                                 std::span<std::int32_t> prediction);
 
+/// product(n) = scale (diag p - p p^T) tangent(n), p = softmax(logits(n)): the second derivative of the cross-entropy
+/// with respect to the logits, times a vector; it does not depend on the label.
+///
+/// logits, tangent and product (N x C), C >= 1. Absolute error at most about eps p_c (C + 16 + 2 (max z - z_c)) (|t_c|
+/// + sum_j p_j |t_j|), eps = 2^-24. A NaN or +inf logit makes the row NaN. Throws Error{usage} for shapes that do not
+/// fit.
+void softmax_hessian_product(const Execution& execution, ConstTensorView logits, ConstTensorView tangent, float scale,
+                             TensorView product);
+
 /// Squared error: loss[n] = (1/D) sum_d (y[n,d] - t[n,d])^2, gradient = (2/D) scale (y - t).
 ///
 /// y, target and gradient (N x D), loss (N), D >= 1. Throws Error{usage} for shapes that do not fit.

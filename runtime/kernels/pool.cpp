@@ -97,6 +97,21 @@ void max_pool_gradient(const Execution& execution, ConstTensorView dy, std::span
          narrow(shape.padding), pooled(dy, shape), pooled(places, shape), in_image(dx, shape));
 }
 
+void max_pool_take(const Execution& execution, ConstTensorView x, std::span<const std::uint8_t> index,
+                   const PoolShape& shape, TensorView y) {
+  constexpr std::string_view name = "max_pool_take";
+  expect_window(name, shape);
+  expect_indexable(name, shape);
+  expect_rows_of(name, "x", x, x.rows(), shape.in_features());
+  expect_rows_of(name, "y", y, x.rows(), shape.out_features());
+  expect_size(name, "index", index, x.rows() * shape.out_features());
+  if (x.rows() == 0) return;
+  static const Kernel kernel{"max_pool_take"};
+  const BasicTensorView<const std::uint8_t> places(index.data(), {x.rows(), shape.out_features()});
+  kernel(execution, narrow(shape.window_height), narrow(shape.window_width), narrow(shape.stride),
+         narrow(shape.padding), in_image(x, shape), pooled(places, shape), pooled(y, shape));
+}
+
 void average_pool_forward(const Execution& execution, ConstTensorView x, const PoolShape& shape, TensorView y) {
   constexpr std::string_view name = "average_pool_forward";
   expect_window(name, shape);

@@ -38,6 +38,11 @@ void max_pool_inference(const Execution& execution, ConstTensorView x, const Poo
 void max_pool_gradient(const Execution& execution, ConstTensorView dy, std::span<const std::uint8_t> index,
                        const PoolShape& shape, TensorView dx);
 
+/// y = x at the places of the maxima: what max_pool_forward's y changes by with its input. x (N x in_features), y and
+/// index as there. A place beyond the window gives 0.
+void max_pool_take(const Execution& execution, ConstTensorView x, std::span<const std::uint8_t> index,
+                   const PoolShape& shape, TensorView y);
+
 /// y = mean of each window; padding counts as zeros, as PyTorch's AvgPool2d has it by default.
 void average_pool_forward(const Execution& execution, ConstTensorView x, const PoolShape& shape, TensorView y);
 /// dx = f'(Z) * (dy spread over the windows), where X (N x in_features) is the output f(Z) of the activation `below`.

@@ -150,6 +150,41 @@ TEST_CASE("max-pool's gradient goes to the places of the maxima", "[max_pool_gra
   }
 }
 
+TEST_CASE("what stands at the places of the maxima", "[max_pool_take]") {
+  for (const PoolShape& s : shapes) {
+    for (const std::int64_t samples : {0, 1, 3}) {
+      CAPTURE(s.height, s.width, s.channels, s.window_height, s.window_width, s.stride, s.padding, samples);
+      const std::int64_t gap = samples == 3 ? 3 : 0, stride = s.in_features() + gap;
+      auto x = test_normals(samples * stride, 13);
+      if (samples > 0) x[0] = not_a_number;
+      std::vector<std::uint8_t> index(static_cast<std::size_t>(samples * s.out_features()));
+      std::vector<float> expected(index.size());
+      PhiloxReader reader({.seed = 9, .unit = 6});
+      for_each_output(samples, s, [&](auto n, auto h, auto w, auto c, auto out) {
+        std::vector<std::array<std::int64_t, 3>> pixels;
+        for_each_pixel(s, h, w, [&](auto i, auto j, auto p) { pixels.push_back({i, j, p}); });
+        const auto [i, j, p] = pixels[reader.below(pixels.size())];
+        const auto at = static_cast<std::size_t>(n * s.out_features() + out);
+        index[at] = static_cast<std::uint8_t>(p);
+        expected[at] = x[static_cast<std::size_t>(n * stride + (i * s.width + j) * s.channels + c)];
+      });
+      Guarded<float> y(samples, s.out_features(), gap);
+      kernels::max_pool_take(test_execution(), {x.data(), samples, s.in_features(), stride}, index, s, y.view());
+      y.check();
+      for (std::int64_t n = 0; n < samples; ++n)
+        for (std::int64_t k = 0; k < s.out_features(); ++k) {
+          const float wanted = expected[static_cast<std::size_t>(n * s.out_features() + k)];
+          REQUIRE((std::isnan(wanted) ? std::isnan(y(n, k)) : y(n, k) == wanted));
+        }
+    }
+  }
+  std::vector<float> x(16, 1.0F), y(4);
+  const std::vector<std::uint8_t> index(3);
+  CHECK_THROWS_WITH(
+      kernels::max_pool_take(test_execution(), {x.data(), {1, 16}}, index, {4, 4, 1, 2, 2, 2, 0}, {y.data(), {1, 4}}),
+      Catch::Contains("index"));
+}
+
 TEST_CASE("average-pool, padding counted as zeros", "[average_pool_forward]") {
   for (const PoolShape& s : shapes) {
     for (const std::int64_t samples : {0, 1, 3}) {

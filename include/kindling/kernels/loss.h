@@ -24,6 +24,13 @@ KINDLING_CHECKED kindling_status kindling_softmax_cross_entropy_loss(const kindl
                                                                      kindling_const_indices labels,
                                                                      kindling_vector loss, kindling_indices prediction);
 
+/* product(n) = scale (diag p - p p^T) tangent(n), p = softmax(logits(n)): the second derivative of the cross-entropy
+ * times a vector. logits, tangent and product (N x C), C >= 1. */
+KINDLING_CHECKED kindling_status kindling_softmax_hessian_product(const kindling_context* context,
+                                                                  kindling_const_matrix logits,
+                                                                  kindling_const_matrix tangent, float scale,
+                                                                  kindling_matrix product);
+
 /* loss[n] = (1/D) sum_d (y[n,d] - target[n,d])^2, gradient = (2/D) scale (y - target). y, target and gradient (N x D),
  * loss (N), D >= 1. */
 KINDLING_CHECKED kindling_status kindling_squared_error(const kindling_context* context, kindling_const_matrix y,

@@ -30,6 +30,11 @@ KINDLING_CHECKED kindling_status kindling_max_pool_gradient(const kindling_conte
                                                             kindling_const_bytes index, kindling_pool_shape shape,
                                                             kindling_matrix dx);
 
+/* y = x at the places of the maxima: what max_pool_forward's y changes by with its input. */
+KINDLING_CHECKED kindling_status kindling_max_pool_take(const kindling_context* context, kindling_const_matrix x,
+                                                        kindling_const_bytes index, kindling_pool_shape shape,
+                                                        kindling_matrix y);
+
 /* y = mean of each window; padding counts as zeros. */
 KINDLING_CHECKED kindling_status kindling_average_pool_forward(const kindling_context* context, kindling_const_matrix x,
                                                                kindling_pool_shape shape, kindling_matrix y);

@@ -25,6 +25,14 @@ kindling_status kindling_softmax_cross_entropy_loss(const kindling_context* cont
   });
 }
 
+kindling_status kindling_softmax_hessian_product(const kindling_context* context, kindling_const_matrix logits,
+                                                 kindling_const_matrix tangent, float scale, kindling_matrix product) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    softmax_hessian_product(e, a.matrix("logits", logits), a.matrix("tangent", tangent), scale,
+                            a.matrix("product", product));
+  });
+}
+
 kindling_status kindling_squared_error(const kindling_context* context, kindling_const_matrix y,
                                        kindling_const_matrix target, float scale, kindling_vector loss,
                                        kindling_matrix gradient) {

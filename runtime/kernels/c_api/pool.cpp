@@ -42,6 +42,13 @@ kindling_status kindling_max_pool_gradient(const kindling_context* context, kind
   });
 }
 
+kindling_status kindling_max_pool_take(const kindling_context* context, kindling_const_matrix x,
+                                       kindling_const_bytes index, kindling_pool_shape shape, kindling_matrix y) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    max_pool_take(e, a.matrix("x", x), a.vector("index", index), shape_of(shape), a.matrix("y", y));
+  });
+}
+
 kindling_status kindling_average_pool_forward(const kindling_context* context, kindling_const_matrix x,
                                               kindling_pool_shape shape, kindling_matrix y) {
   return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
