@@ -17,6 +17,7 @@
 #include "kernels/halide_hooks.h"
 #include "kernels/kernel_table.h"
 #include "kernels/overlap.h"
+#include "kernels/residency.h"
 
 namespace kindling::kernels {
 namespace {
@@ -131,6 +132,12 @@ const Target& default_target(std::string* why) {
   }
   if (why != nullptr) *why = "the last CPU row that this processor can run";
   return *best;
+}
+
+const halide_device_interface_t* device_of(const Target& target) {
+  if (!target.gpu) return nullptr;
+  std::string_view features = target_rows()[static_cast<std::size_t>(target.index)].requires_features;
+  return device_interface(features.substr(0, features.find(' ')));
 }
 
 std::vector<std::string> kernel_names() {
@@ -249,14 +256,18 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
     arguments[i + 1] = slots[i].pointer;
   }
   check_overlap(row.name, metadata, slots);
+  const bool gpu = execution.target->gpu;
+  Residency* residency = gpu ? execution.residency : nullptr;
+  for (const Slot& slot : slots)
+    if (residency != nullptr && slot.buffer != nullptr) residency->attach(state, *slot.buffer);
   int status = variant.call(arguments.data());
-  if (execution.target->gpu) {
-    const bool succeeded = status == 0;
-    for (const Slot& slot : slots) {
-      if (slot.buffer == nullptr) continue;
-      const int settled = settle(state, *slot.buffer, succeeded && slot.buffer->use() != Buffer::Use::in);
-      if (status == 0) status = settled;
-    }
+  const bool succeeded = status == 0;
+  for (const Slot& slot : slots) {
+    if (!gpu || slot.buffer == nullptr) continue;
+    int settled = 0;
+    if (residency == nullptr || !residency->detach(state, *slot.buffer, succeeded, settled))
+      settled = settle(state, *slot.buffer, succeeded && slot.buffer->use() != Buffer::Use::in);
+    if (status == 0) status = settled;
   }
   if (status != 0) fail(state.error.empty() ? fmt::format("status {}", status) : state.error);
 }

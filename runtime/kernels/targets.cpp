@@ -97,7 +97,7 @@ std::string cuda_device_name() {
   return known ? trimmed(name) : "";
 }
 
-std::string device_of(const kernels::Target& target) {
+std::string device_name(const kernels::Target& target) {
   if (!target.runnable) return "";
   if (!target.gpu) return processor_name();
   if (target.halide_target.find("-opencl") != std::string::npos) return opencl_device_name();
@@ -121,7 +121,7 @@ std::vector<TargetInfo> list_targets(const Context& context) {
                     .kernels = kernel_count,
                     .runs_here = target.runnable,
                     .reason = target.reason,
-                    .device = device_of(target),
+                    .device = device_name(target),
                     .chosen = chosen,
                     .chosen_because = chosen ? why : ""});
   }

@@ -28,6 +28,14 @@ void gather_rows(const kernels::Execution& exec, const Dataset& data, const Samp
   }
 }
 
+void keep_samples(kernels::Residency& residency, const Dataset& data, const Samples& split) {
+  using Role = kernels::Residency::Role;
+  residency.keep(Role::input, std::span(split.bytes));
+  residency.keep(Role::input, std::span(split.floats));
+  residency.keep(Role::input, std::span(data.mean));
+  residency.keep(Role::input, std::span(data.inverse_std));
+}
+
 void gather_labels(const Samples& split, std::span<const std::int32_t> indices, std::span<std::int32_t> out) {
   for (std::size_t i = 0; i < indices.size(); ++i) out[i] = split.labels[static_cast<std::size_t>(indices[i])];
 }

@@ -1,21 +1,30 @@
-#include <kindling/train.h>
+#include "nn/evaluate.h"
 
 #include <utility>
 #include <vector>
 
 #include "kernels/loss.h"
+#include "kernels/residency.h"
 #include "nn/batches.h"
 #include "nn/forward_pass.h"
 
 namespace kindling {
 
 Evaluation evaluate(const Model& model, const Dataset& data, const Samples& split, const Context& context) {
+  return evaluate_on(kernels::execution(context), model, data, split, context);
+}
+
+Evaluation evaluate_on(kernels::Execution exec, const Model& model, const Dataset& data, const Samples& split,
+                       const Context& context) {
   check_fits(model, split.features, data.classes);
-  const kernels::Execution exec = kernels::execution(context);
   const std::int64_t batch = pass_rows(model, 1000);
   const std::int64_t most = std::min(batch, split.count);
   ForwardPass pass(model, most);
   Tensor samples({most, model.inputs()});
+  kernels::Residency residency(exec);
+  keep_parameters(residency, model);
+  pass.keep_on(residency);
+  residency.keep(kernels::Residency::Role::scratch, std::as_const(samples).flat());
   std::vector<float> losses(static_cast<std::size_t>(most));
   std::vector<std::int32_t> predictions(losses.size());
 

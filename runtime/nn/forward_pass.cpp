@@ -44,6 +44,16 @@ std::int64_t pass_rows(const Model& model, std::int64_t most) {
   return std::max<std::int64_t>(1, std::min(most, elements / widest));
 }
 
+void keep_parameters(kernels::Residency& residency, const Model& model) {
+  for (const Layer& layer : model.layers())
+    for (const Tensor* t : {&layer.weight, &layer.bias})
+      if (!t->empty()) residency.keep(kernels::Residency::Role::input, t->flat());
+}
+
+void ForwardPass::keep_on(kernels::Residency& residency) const {
+  for (const Tensor& t : buffers_) residency.keep(kernels::Residency::Role::scratch, t.flat());
+}
+
 ForwardPass::ForwardPass(const Model& model, std::int64_t max_rows) : max_rows_(max_rows) {
   std::int64_t widest = reorders_input(model) ? model.inputs() : 0;
   for (const Layer& layer : model.layers()) widest = std::max(widest, layer.output.features());

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/dispatch.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 
@@ -23,10 +24,16 @@ void layer_forward(const kernels::Execution& exec, const Layer& layer, ConstTens
 /// Rows a pass that keep the widest activations of `model` within some megabytes, at most `most`, at least 1.
 std::int64_t pass_rows(const Model& model, std::int64_t most);
 
+/// The model's parameters stay on the device, where they are only read.
+void keep_parameters(kernels::Residency& residency, const Model& model);
+
 /// Two buffers of the widest layer's outputs, between which a batch goes to and fro.
 class ForwardPass {
  public:
   ForwardPass(const Model& model, std::int64_t max_rows);
+
+  /// Keeps the buffers on the device: the host must not read what run() returns.
+  void keep_on(kernels::Residency& residency) const;
 
   /// The input of layer `end` (outputs of the last layer for end = number of layers) for samples x (rows x inputs(), in
   /// the order C, H, W), rows at most max_rows. Valid until the next call; x itself where nothing was to be done.

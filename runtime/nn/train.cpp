@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "nn/batches.h"
+#include "nn/evaluate.h"
 #include "nn/trainer.h"
 
 namespace kindling {
@@ -14,11 +15,11 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-EpochRecord evaluate_epoch(int epoch, double train_loss, const Model& model, const Dataset& data, bool with_test,
-                           const Context& context) {
+EpochRecord evaluate_epoch(const kernels::Execution& exec, int epoch, double train_loss, const Model& model,
+                           const Dataset& data, bool with_test, const Context& context) {
   EpochRecord record{.epoch = epoch, .train_loss = train_loss};
   const auto on = [&](const Samples& split) {
-    return split.count == 0 ? Evaluation{nan, nan} : evaluate(model, data, split, context);
+    return split.count == 0 ? Evaluation{nan, nan} : evaluate_on(exec, model, data, split, context);
   };
   const Evaluation validation = on(data.validation);
   const Evaluation test = with_test ? on(data.test) : Evaluation{nan, nan};
@@ -87,14 +88,18 @@ std::string to_string(OptimizerKind kind) {
 TrainResult train(Model& model, const Dataset& data, const TrainOptions& options, const Context& context) {
   check_options(model, data, options);
   const auto start = std::chrono::steady_clock::now();
-  const kernels::Execution exec = kernels::execution(context);
+  kernels::Execution exec = kernels::execution(context);
   const std::int64_t count = data.train.count;
   const std::int64_t batch = std::min(options.batch, count);
   Trainer trainer(model, batch, options.optimizer, context.seed);
+  // On a device everything but the batches' row numbers and labels stays there until the end.
+  kernels::Residency residency(exec);
+  trainer.keep_on(residency, model);
+  keep_samples(residency, data, data.train);
   std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
 
   TrainResult result;
-  result.epochs.push_back(evaluate_epoch(0, nan, model, data, options.evaluate_test, context));
+  result.epochs.push_back(evaluate_epoch(exec, 0, nan, model, data, options.evaluate_test, context));
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
     const auto order =
         random_permutation({context.seed, Purpose::shuffle, 0, static_cast<std::uint32_t>(epoch)}, count);
@@ -115,8 +120,8 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
       loss_sum += loss * static_cast<double>(rows);
       ++result.steps;
     }
-    result.epochs.push_back(
-        evaluate_epoch(epoch, loss_sum / static_cast<double>(count), model, data, options.evaluate_test, context));
+    result.epochs.push_back(evaluate_epoch(exec, epoch, loss_sum / static_cast<double>(count), model, data,
+                                           options.evaluate_test, context));
     const EpochRecord& last = result.epochs.back();
     std::string detail = fmt::format("loss {:.4f}", last.train_loss);
     if (!std::isnan(last.validation_error))
@@ -124,6 +129,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
     if (!std::isnan(last.test_error)) detail += fmt::format(", test error {:.2f} %", 100 * last.test_error);
     context.report({"train", epoch, options.epochs, detail});
   }
+  residency.finish();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -83,6 +83,23 @@ Trainer::Trainer(const Model& model, std::int64_t max_batch, const OptimizerOpti
   losses_.resize(labels_.size());
 }
 
+void Trainer::keep_on(kernels::Residency& residency, const Model& model) {
+  using Role = kernels::Residency::Role;
+  const auto keep = [&](Role role, const Tensor& t) {
+    if (!t.empty()) residency.keep(role, t.flat());
+  };
+  // Not batch-norm's statistics: these few numbers a channel are made on the host.
+  for (const Layer& layer : model.layers())
+    for (const Tensor* t : {&layer.weight, &layer.bias}) keep(Role::result, *t);
+  keep(Role::scratch, samples_);
+  keep(Role::scratch, reordered_);
+  for (const State& s : state_) {
+    for (const Tensor* t : {&s.first_weight, &s.first_bias, &s.second_weight, &s.second_bias}) keep(Role::input, *t);
+    for (const Tensor* t : {&s.output, &s.gradient, &s.weight_gradient, &s.bias_gradient}) keep(Role::scratch, *t);
+    residency.keep(Role::scratch, std::span(s.places));
+  }
+}
+
 ConstTensorView Trainer::input_of(std::size_t index, std::int64_t rows) {
   Tensor& t = index > 0 ? state_[index - 1].output : reorder_ ? reordered_ : samples_;
   return t.view().rows(0, rows);

@@ -11,6 +11,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/dispatch.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 
@@ -23,6 +24,9 @@ class Trainer {
   /// Where the caller puts the batch: `rows` x inputs, and its labels.
   TensorView inputs(std::int64_t rows) { return samples_.view().rows(0, rows); }
   std::span<std::int32_t> labels(std::int64_t rows) { return {labels_.data(), static_cast<std::size_t>(rows)}; }
+
+  /// Keeps the buffers and the model's parameters on the device; the parameters come back when `residency` ends.
+  void keep_on(kernels::Residency& residency, const Model& model);
 
   /// Trains on the first `rows` rows of inputs and labels; returns the mean cross entropy before the update, in nats.
   double step(const kernels::Execution& exec, Model& model, std::int64_t rows);
