@@ -44,8 +44,12 @@ Activation output_activation(const Model& model) {
   return current;
 }
 
-Trainer::Trainer(const Model& model, std::int64_t max_batch, const OptimizerOptions& options, std::uint64_t seed)
-    : options_(options), seed_(seed), reorder_(reorders_input(model)), samples_({max_batch, model.inputs()}) {
+Trainer::Trainer(const Model& model, std::int64_t max_batch, const OptimizerOptions& options, std::uint64_t seed,
+                 bool channels_last_inputs)
+    : options_(options),
+      seed_(seed),
+      reorder_(!channels_last_inputs && reorders_input(model)),
+      samples_({max_batch, model.inputs()}) {
   if (reorder_) reordered_ = Tensor({max_batch, model.inputs()});
   Activation carried{ActivationKind::identity};
   bool trained = false;
@@ -109,7 +113,7 @@ Stream Trainer::dropout_stream(std::size_t index) const {
   return {seed_, Purpose::dropout, static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(steps_)};
 }
 
-double Trainer::step(const kernels::Execution& exec, Model& model, std::int64_t rows) {
+ConstTensorView Trainer::forward_step(const kernels::Execution& exec, Model& model, std::int64_t rows) {
   auto& layers = model.layers();
   ++steps_;
   if (reorder_) {
@@ -117,13 +121,45 @@ double Trainer::step(const kernels::Execution& exec, Model& model, std::int64_t 
                                      reordered_.view().rows(0, rows));
   }
   for (std::size_t i = 0; i < layers.size(); ++i) forward(exec, layers[i], i, rows);
+  return std::as_const(state_.back().output).view().rows(0, rows);
+}
+
+void Trainer::backward_all(const kernels::Execution& exec, Model& model, std::int64_t rows) {
+  for (std::size_t i = model.layers().size(); i-- > first_trained_;) backward(exec, model.layers()[i], i, rows);
+}
+
+void Trainer::backward_step(const kernels::Execution& exec, Model& model, ConstTensorView output_gradient) {
+  const std::int64_t rows = output_gradient.rows();
+  State& last = state_.back();
+  kernels::activation_gradient(exec, std::as_const(last.output).view().rows(0, rows), last.carried, output_gradient,
+                               last.gradient.view().rows(0, rows));
+  backward_all(exec, model, rows);
+}
+
+void Trainer::archive(StateArchive& archive, const std::string& prefix) {
+  for (std::size_t i = 0; i < state_.size(); ++i) {
+    State& s = state_[i];
+    const std::string name = prefix + "." + std::to_string(i);
+    const auto add = [&](const char* what, Tensor& t) {
+      if (!t.empty()) archive.values(name + what, t.flat());
+    };
+    add(".first_weight", s.first_weight);
+    add(".first_bias", s.first_bias);
+    add(".second_weight", s.second_weight);
+    add(".second_bias", s.second_bias);
+  }
+  archive.count(prefix + ".steps", steps_);
+}
+
+double Trainer::step(const kernels::Execution& exec, Model& model, std::int64_t rows) {
+  forward_step(exec, model, rows);
   const auto n = static_cast<std::size_t>(rows);
   const std::span<float> losses(losses_.data(), n);
   kernels::softmax_cross_entropy(exec, state_.back().output.view().rows(0, rows),
                                  std::span<const std::int32_t>(labels_.data(), n), 1.0F / static_cast<float>(rows),
                                  losses, state_.back().gradient.view().rows(0, rows),
                                  std::span(predictions_.data(), n));
-  for (std::size_t i = layers.size(); i-- > first_trained_;) backward(exec, layers[i], i, rows);
+  backward_all(exec, model, rows);
   double sum = 0;
   for (const float loss : losses) sum += loss;
   return sum / static_cast<double>(rows);

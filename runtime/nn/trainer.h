@@ -12,14 +12,17 @@
 #include "kernels/batch_norm.h"
 #include "kernels/dispatch.h"
 #include "kernels/residency.h"
+#include "nn/state_archive.h"
 
 namespace kindling {
 
 /// Buffers and optimiser state of a training run; memory O(batch * widths + parameters).
 class Trainer {
  public:
-  /// `seed`: of the dropout masks, which are a function of it, the layer and the step.
-  Trainer(const Model& model, std::int64_t max_batch, const OptimizerOptions& options, std::uint64_t seed = 0);
+  /// `seed`: of the dropout masks, which are a function of it, the layer and the step. Images come in the order C, H,
+  /// W, or, for a model that is a part of another, channels last.
+  Trainer(const Model& model, std::int64_t max_batch, const OptimizerOptions& options, std::uint64_t seed = 0,
+          bool channels_last_inputs = false);
 
   /// Where the caller puts the batch: `rows` x inputs, and its labels.
   TensorView inputs(std::int64_t rows) { return samples_.view().rows(0, rows); }
@@ -30,6 +33,14 @@ class Trainer {
 
   /// Trains on the first `rows` rows of inputs and labels; returns the mean cross entropy before the update, in nats.
   double step(const kernels::Execution& exec, Model& model, std::int64_t rows);
+
+  /// The two halves of a step for other losses: outputs in training mode, then, given the loss's gradient with respect
+  /// to them (rows x outputs), the update.
+  ConstTensorView forward_step(const kernels::Execution& exec, Model& model, std::int64_t rows);
+  void backward_step(const kernels::Execution& exec, Model& model, ConstTensorView output_gradient);
+
+  /// What of it outlives a step: the optimiser's moments and the number of steps.
+  void archive(StateArchive& archive, const std::string& prefix);
 
  private:
   // Buffers of one layer beside its parameters.
@@ -48,6 +59,7 @@ class Trainer {
   ConstTensorView input_of(std::size_t index, std::int64_t rows);
   Stream dropout_stream(std::size_t index) const;
   void forward(const kernels::Execution& exec, Layer& layer, std::size_t index, std::int64_t rows);
+  void backward_all(const kernels::Execution& exec, Model& model, std::int64_t rows);
   // The gradient of the layer below, and, where the layer has parameters, its update.
   void backward(const kernels::Execution& exec, Layer& layer, std::size_t index, std::int64_t rows);
   void input_gradient(const kernels::Execution& exec, const Layer& layer, std::size_t index, std::int64_t rows);
