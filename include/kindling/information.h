@@ -115,7 +115,7 @@ InputEstimator parse_input_estimator(std::string_view text);
 std::string to_string(InputEstimator estimator);
 
 struct LayerInformationOptions {
-  InformationOptions estimate{.batch = 100, .updates = 2000};
+  InformationOptions estimate;
   InputEstimator input_estimator = InputEstimator::aa_mine;
   double noise_variance = 2;  ///< of the white Gaussian noise on the layer's outputs; 0: none
   bool input = true;          ///< estimate I(X; L + noise)

@@ -1,5 +1,7 @@
 #include "methods/method_options.h"
 
+#include <cmath>
+
 namespace kindling {
 
 BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option) {
@@ -68,6 +70,39 @@ IbciRequest read_ibci(OptionReader& reader) {
   o.samples = reader.integer("samples", o.samples);
   o.cache_mb = reader.number("cache_mb", o.cache_mb);
   o.max_program_candidates = static_cast<int>(reader.integer("max_candidates", o.max_program_candidates));
+  return request;
+}
+
+BottleneckRequest read_bottleneck(OptionReader& reader) {
+  BottleneckRequest request;
+  request.base = read_baseline(reader, Law::he, "base");
+  BottleneckOptions& o = request.options;
+  InformationTermOptions& t = o.terms;
+  o.beta = reader.number("beta", o.beta);
+  o.conv_beta = reader.number("conv_beta", o.conv_beta);
+  o.iterations = reader.integer("iterations", o.iterations);
+  o.learning_rate = reader.number("lr", o.learning_rate);
+  o.post_iterations = reader.integer("post", o.post_iterations);
+  o.post_learning_rate = reader.number("post_lr", o.post_learning_rate);
+  o.cache_mb = reader.number("cache_mb", o.cache_mb);
+  t.batch = reader.integer("batch", t.batch);
+  t.noise_variance = reader.number("noise_variance", t.noise_variance);
+  t.critic_updates = reader.integer("critic_updates", t.critic_updates);
+  t.warmup = reader.integer("warmup", t.warmup);
+  t.warmup_tolerance = reader.number("warmup_tolerance", t.warmup_tolerance);
+  t.input_estimator = reader.choice<InputEstimator>(
+      "estimator", t.input_estimator, {{"aa-mine", InputEstimator::aa_mine}, {"mine", InputEstimator::mine}});
+  t.product = reader.choice<ProductPairs>(
+      "product", t.product, {{"second-batch", ProductPairs::second_batch}, {"permutation", ProductPairs::permutation}});
+  t.gradient_through_copy = reader.flag("through_copy", t.gradient_through_copy);
+  t.critic.hidden.clear();
+  for (const double width : reader.numbers("critic", {1500, 1500})) {
+    // A width that is no whole number is refused as a negative one is.
+    t.critic.hidden.push_back(width == std::floor(width) && width < 1e9 ? static_cast<std::int64_t>(width) : -1);
+  }
+  t.critic.learning_rate = reader.number("critic_lr", t.critic.learning_rate);
+  t.critic.average_rate = reader.number("average_rate", t.critic.average_rate);
+  t.critic.restarts = static_cast<int>(reader.integer("restarts", t.critic.restarts));
   return request;
 }
 

@@ -1,6 +1,7 @@
 // From the text options of a MethodSpec to the option structs of the methods.
 #pragma once
 
+#include <kindling/bottleneck.h>
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
@@ -21,5 +22,12 @@ BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::str
 LsuvOptions read_lsuv(OptionReader& reader);
 JacobianOptions read_jacobian(OptionReader& reader);
 IbciRequest read_ibci(OptionReader& reader);
+
+/// Bottleneck training from a base law.
+struct BottleneckRequest {
+  BaselineOptions base;
+  BottleneckOptions options;
+};
+BottleneckRequest read_bottleneck(OptionReader& reader);
 
 }  // namespace kindling

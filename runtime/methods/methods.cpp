@@ -45,7 +45,30 @@ const Options jacobian_options = {
     {"distribution", "normal | uniform (normal)"},
     {"bias", "zero | uniform, PyTorch's +-1/sqrt(fan_in) (zero)"}};
 
-enum class Kind { baseline, lsuv, jacobian, ibci, ibci_control };
+const Options bottleneck_options =
+    joined({{"base", "xavier | he | lecun | orthogonal: what training starts from (he)"},
+            {"beta", "weight of I(X; L + noise) for dense layers (0.001)"},
+            {"conv_beta", "the same for convolutions (0)"},
+            {"iterations", "of each layer (5000)"},
+            {"lr", "learning rate of the layers, Adam (0.001)"},
+            {"critic_updates", "of each critic an iteration (10)"},
+            {"batch", "joint pairs, with as many product pairs (100)"},
+            {"noise_variance", "of the noise on L (2)"},
+            {"warmup", "most updates of the critics before the first iteration (2000)"},
+            {"warmup_tolerance", "nats by which 100 updates must raise the mean for it to go on (0.01)"},
+            {"estimator", "aa-mine | mine, for I(X; L + noise) (aa-mine)"},
+            {"product", "second-batch | permutation: where product pairs come from (second-batch)"},
+            {"through_copy", "true | false: gradient also through the copy of the layers in the critic (false)"},
+            {"critic", "hidden layers of the critics (1500/1500)"},
+            {"critic_lr", "their learning rate, Adam (0.0001)"},
+            {"average_rate", "of the moving average that corrects their gradient; 1: none (1)"},
+            {"restarts", "times that a diverged critic begins anew with a tenth of the step (0)"},
+            {"post", "iterations of the linear layer trained at the end and folded in; 0: none (5000)"},
+            {"post_lr", "its learning rate, Adam (0.001)"},
+            {"cache_mb", "memory for frozen outputs, MB (300)"}},
+           law_options);
+
+enum class Kind { baseline, lsuv, jacobian, ibci, ibci_control, bottleneck, bottleneck_control };
 struct Entry {
   MethodInfo info;
   Kind kind;
@@ -81,7 +104,15 @@ const std::vector<Entry>& entries() {
        Law::xavier},
       {{"ibci-control", "ibci's law, scale and biases without its selection", true, ibci_options},
        Kind::ibci_control,
-       Law::xavier}};
+       Law::xavier},
+      {{"bottleneck", "layer-by-layer training by the information bottleneck (ICLR 2019 submission)", true,
+        bottleneck_options},
+       Kind::bottleneck,
+       Law::he},
+      {{"bottleneck-control", "bottleneck's mean and norm of every layer's weights, drawn at random", true,
+        bottleneck_options},
+       Kind::bottleneck_control,
+       Law::he}};
   return all;
 }
 
@@ -103,6 +134,8 @@ void validate(const Entry& e, const MethodSpec& spec) {
     case Kind::jacobian: (void)read_jacobian(reader); break;
     case Kind::ibci:
     case Kind::ibci_control: (void)read_ibci(reader); break;
+    case Kind::bottleneck:
+    case Kind::bottleneck_control: (void)read_bottleneck(reader); break;
   }
   reader.finish();
 }
@@ -168,6 +201,7 @@ const std::vector<MethodInfo>& method_catalogue() {
 const MethodInfo& method_info(std::string_view name) { return entry(name).info; }
 
 MethodSpec control_of(const MethodSpec& spec) {
+  if (spec.name == "bottleneck") return {"bottleneck-control", spec.options};
   if (spec.name != "ibci") return {};
   MethodSpec control{"ibci-control", spec.options};
   // The scale hardly depends on alpha, and a control that trains to find it would no longer be one.
@@ -194,6 +228,14 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
       const IbciRequest request = read_ibci(reader);
       if (request.search) throw Error(ErrorCode::usage, "method ibci-control: alpha=search is for ibci; give numbers");
       report = to_json(initialize_ibci_control(model, *data, request.options, context));
+      break;
+    }
+    case Kind::bottleneck:
+    case Kind::bottleneck_control: {
+      const BottleneckRequest request = read_bottleneck(reader);
+      initialize_baseline(model, request.base, context);
+      report = to_json(train_bottleneck(model, *data, request.options, context));
+      if (e.kind == Kind::bottleneck_control) randomize_matched(model, context);
       break;
     }
   }

@@ -1,5 +1,7 @@
 #include "methods/report_json.h"
 
+#include <cmath>
+
 namespace kindling {
 
 using nlohmann::json;
@@ -99,6 +101,34 @@ json to_json(const IbciReport& report) {
 
 json to_json(const AlphaSearchReport& report) {
   return {{"alphas", report.alphas}, {"validation_errors", report.validation_errors}, {"best", report.best}};
+}
+
+json to_json(const BottleneckReport& report) {
+  const auto number = [](double value) { return std::isfinite(value) ? json(value) : json(nullptr); };
+  json layers = json::array(), trace = json::array();
+  for (const BottleneckLayerReport& l : report.layers) {
+    layers.push_back({{"layer", l.layer},
+                      {"beta", l.beta},
+                      {"warmup_updates", l.warmup_updates},
+                      {"iterations", l.iterations},
+                      {"target_nats", number(l.target_nats)},
+                      {"input_nats", number(l.input_nats)},
+                      {"restarts", l.restarts},
+                      {"outputs_cached", l.cached},
+                      {"weight_mean", l.weight_mean},
+                      {"weight_stddev", l.weight_stddev}});
+  }
+  for (const BottleneckPoint& p : report.trace) {
+    trace.push_back({{"layer", p.layer},
+                     {"step", p.iteration},
+                     {"target_nats", number(p.target_nats)},
+                     {"input_nats", number(p.input_nats)}});
+  }
+  return {{"seconds", report.seconds},
+          {"layers", layers},
+          {"trace", trace},
+          {"post_loss", number(report.post_loss)},
+          {"resumed", report.resumed}};
 }
 
 }  // namespace kindling

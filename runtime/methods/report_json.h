@@ -1,6 +1,7 @@
 // Reports of the methods as JSON.
 #pragma once
 
+#include <kindling/bottleneck.h>
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
@@ -14,5 +15,6 @@ nlohmann::json to_json(const LsuvReport& report);
 nlohmann::json to_json(const JacobianReport& report);
 nlohmann::json to_json(const IbciReport& report);
 nlohmann::json to_json(const AlphaSearchReport& report);
+nlohmann::json to_json(const BottleneckReport& report);
 
 }  // namespace kindling

@@ -10,6 +10,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
 #include "kernels/scatter.h"
+#include "nn/pair_indices.h"
 #include "theory/information_run.h"
 
 namespace kindling {
@@ -45,7 +46,8 @@ class SamplerSource final : public PairSource {
       sampler_.draw(number + 1, unused_.view().rows(0, n), second.rows(n, n));
       return;
     }
-    const auto cycle = random_cycle({seed_, Purpose::pairs, 1, number}, n);
+    PhiloxReader reader({seed_, Purpose::pairs, 1, number});
+    const auto cycle = random_cycle(reader, n);
     for (std::int64_t i = 0; i < n; ++i)
       std::copy_n(second.row(cycle[static_cast<std::size_t>(i)]), second.cols(), second.row(n + i));
   }
@@ -84,13 +86,9 @@ class SampleSource final : public PairSource {
   [[nodiscard]] std::int64_t second_features() const override { return y_.cols(); }
   void train_pairs(std::uint32_t number, TensorView first, TensorView second) override {
     const std::int64_t n = first.rows();
-    auto index = random_pairs({seed_, Purpose::pairs, 0, number}, n, static_cast<std::int64_t>(trained_.size()));
-    if (product_ == ProductPairs::permutation) {
-      const auto cycle = random_cycle({seed_, Purpose::pairs, 1, number}, n);
-      for (std::size_t i = 0; i < cycle.size(); ++i)
-        index[cycle.size() + i] = index[static_cast<std::size_t>(cycle[i])];
-    }
-    gather(trained_, index, first, second);
+    gather(trained_,
+           random_pairs({seed_, Purpose::pairs, 0, number}, n, static_cast<std::int64_t>(trained_.size()), product_),
+           first, second);
   }
   // Every held-out pair in turn.
   void fresh_pairs(std::uint32_t number, TensorView first, TensorView second) override {

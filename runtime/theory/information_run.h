@@ -30,13 +30,4 @@ void check_options(const InformationOptions& options);
 InformationEstimate run_estimate(PairSource& source, const std::string& what, std::uint32_t unit,
                                  const InformationOptions& options, const Context& context);
 
-/// Which samples of n >= 2 make up a batch: joint ones anywhere, the partner of each product pair anywhere but at the
-/// joint one itself, since a sample beside itself is no draw from the product of the marginals. 2 * pairs numbers.
-std::vector<std::int32_t> random_pairs(const Stream& stream, std::int64_t pairs, std::int64_t n);
-/// The same with the joint ones in turn, from number first on.
-std::vector<std::int32_t> pairs_in_turn(const Stream& stream, std::int64_t first, std::int64_t pairs, std::int64_t n);
-
-/// A random permutation of 0 .. n-1 that is one cycle (Sattolo's algorithm): no element keeps its place. n >= 2.
-std::vector<std::int32_t> random_cycle(const Stream& stream, std::int64_t n);
-
 }  // namespace kindling

@@ -9,6 +9,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
 #include "nn/batches.h"
+#include "nn/pair_indices.h"
 #include "nn/stages.h"
 #include "theory/information_run.h"
 
@@ -18,7 +19,7 @@ namespace {
 constexpr double cache_bytes = 256e6;
 
 // Which random numbers a source draws: one unit a use.
-enum Unit : std::uint32_t { train_index = 20, train_cycle = 21, fresh_index = 22, train_noise = 23, fresh_noise = 24 };
+enum Unit : std::uint32_t { train_index = 20, fresh_index = 21, train_noise = 22, fresh_noise = 23 };
 
 // Batches of samples and the layer's outputs for them.
 class LayerSource : public PairSource {
@@ -36,12 +37,7 @@ class LayerSource : public PairSource {
   [[nodiscard]] std::int64_t first_features() const override { return train_.features(); }
   void train_pairs(std::uint32_t number, TensorView first, TensorView second) override {
     const std::int64_t n = first.rows();
-    auto index = random_pairs({seed_, Purpose::pairs, train_index, number}, n, data_.train.count);
-    if (product_ == ProductPairs::permutation) {
-      const auto cycle = random_cycle({seed_, Purpose::pairs, train_cycle, number}, n);
-      for (std::size_t i = 0; i < cycle.size(); ++i)
-        index[cycle.size() + i] = index[static_cast<std::size_t>(cycle[i])];
-    }
+    const auto index = random_pairs({seed_, Purpose::pairs, train_index, number}, n, data_.train.count, product_);
     fill(train_, data_.train, index, {seed_, Purpose::noise, train_noise, number}, first, second);
   }
   void fresh_pairs(std::uint32_t number, TensorView first, TensorView second) override {

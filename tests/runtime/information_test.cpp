@@ -6,10 +6,10 @@
 #include <limits>
 
 #include "nn/critic.h"
+#include "nn/pair_indices.h"
 #include "support/catch.h"
 #include "support/expect_error.h"
 #include "support/small_data.h"
-#include "theory/information_run.h"
 
 using namespace kindling;
 using namespace kindling::test;
@@ -253,7 +253,8 @@ TEST_CASE("bad options and samples are named", "[information]") {
 
 TEST_CASE("a random cycle leaves nobody in place", "[information]") {
   for (std::uint32_t step = 0; step < 50; ++step) {
-    const auto cycle = random_cycle({1, Purpose::test, 0, step}, 2 + step);
+    PhiloxReader reader({1, Purpose::test, 0, step});
+    const auto cycle = random_cycle(reader, 2 + step);
     std::int32_t at = 0;
     std::size_t length = 0;
     do {
@@ -263,6 +264,20 @@ TEST_CASE("a random cycle leaves nobody in place", "[information]") {
     } while (at != 0);
     CHECK(length == cycle.size());
   }
+}
+
+TEST_CASE("no product pair is a sample beside itself", "[information]") {
+  const auto index = random_pairs({1, Purpose::test, 0, 0}, 500, 3);
+  REQUIRE(index.size() == 1000);
+  int seen[3] = {};
+  for (std::size_t i = 0; i < 500; ++i) {
+    CHECK(index[i] != index[500 + i]);
+    ++seen[index[500 + i]];
+  }
+  for (const int count : seen) CHECK(count > 100);
+  const auto turn = pairs_in_turn({1, Purpose::test, 0, 0}, 5, 4, 3);
+  CHECK(std::vector<std::int32_t>(turn.begin(), turn.begin() + 4) == std::vector<std::int32_t>{2, 0, 1, 2});
+  for (std::size_t i = 0; i < 4; ++i) CHECK(turn[i] != turn[4 + i]);
 }
 
 TEST_CASE("layers: labels are known at most to their entropy, AA-MINE grows as the noise vanishes", "[information]") {

@@ -51,5 +51,6 @@ TEST_CASE("every method of the catalogue runs, reports every layer, and needs da
 TEST_CASE("controls differ in the selection alone", "[methods]") {
   CHECK(control_of(MethodSpec::parse("ibci:law=he,k=3")).text() == "ibci-control:k=3,law=he");
   CHECK(control_of(MethodSpec::parse("ibci:alpha=search,draws=5")).text() == "ibci-control");
+  CHECK(control_of(MethodSpec::parse("bottleneck:beta=0.1")).text() == "bottleneck-control:beta=0.1");
   CHECK(control_of(MethodSpec::parse("he")).name.empty());
 }
