@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "tools/bottleneck_training.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
 #include "tools/text_table.h"
@@ -23,6 +24,7 @@ struct TrainVerbArguments {
   std::string out;
   DataArguments data;
   TrainArguments train;
+  ObjectiveArguments objective;
 };
 
 // The model that was named, or the one that the weights file says it holds.
@@ -75,16 +77,41 @@ std::string summary_text(const TrainResult& result) {
                             100 * s.min_test_error, s.min_test_epoch);
 }
 
+// The objectives of the information bottleneck.
+void run_objective(const CLI::App& verb, const TrainVerbArguments& arguments, const GlobalOptions& globals,
+                   Model& model, const Dataset& data, const std::string& method) {
+  ProgressPrinter printer(globals.quiet, ProgressPrinter::Lines::every);
+  Context context = globals.context();
+  context.progress = [&](const Progress& p) { printer.show(p); };
+  const nlohmann::json start = {{"model", model.description()},
+                                {"start", method.empty() ? arguments.weights : method},
+                                {"seed", globals.seed},
+                                {"data",
+                                 {{"name", data.name},
+                                  {"train", data.train.count},
+                                  {"test", data.test.count},
+                                  {"standardise", arguments.data.standardise}}}};
+  const nlohmann::json line =
+      train_objective(verb, arguments.objective, arguments.train, model, data, start, !arguments.out.empty(), context);
+  printer.clear();
+  if (!arguments.out.empty()) save_weights(model, arguments.out);
+  print_out(globals.json ? line.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                         : objective_text(line));
+}
+
 void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const GlobalOptions& globals) {
   if (arguments.weights.empty() == arguments.method.empty()) {
     throw Error(ErrorCode::usage,
                 fmt::format("train starts from --weights or from --method: expected one of the two, found {}",
                             arguments.method.empty() ? "none" : "both"));
   }
+  check_objective(verb, arguments.objective);
   const TrainOptions options = train_options(verb, arguments.train);
   Model model = model_of(arguments);
   const MethodSpec method = arguments.method.empty() ? MethodSpec{} : MethodSpec::parse(arguments.method);
   if (!arguments.out.empty()) check_weights_path(arguments.out);
+  for (const std::string& path : {arguments.objective.results, arguments.objective.bottleneck.checkpoint.path})
+    if (!path.empty()) check_writable(path);
 
   const bool lines = !globals.json && !globals.quiet;
   // Each epoch's line stands on standard output; elsewhere than on a terminal it is the progress too.
@@ -98,6 +125,8 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
   else
     initialize(model, method, &data, context);
   printer.clear();
+  if (is_bottleneck(arguments.objective))
+    return run_objective(verb, arguments, globals, model, data, arguments.method.empty() ? "" : method.text());
 
   context.progress = [&](const Progress& p) {
     if (lines) {
@@ -139,6 +168,7 @@ void add_train_command(CLI::App& program, GlobalOptions& globals) {
   verb->add_option("--out", arguments->out, "Write the weights after the last epoch, .safetensors or .npz");
   add_data_options(*verb, arguments->data, "always needed");
   add_train_options(*verb, arguments->train);
+  add_objective_options(*verb, arguments->objective);
   add_global_options(*verb, globals);
   verb->callback([verb, arguments, &globals] { run_train(*verb, *arguments, globals); });
 }
