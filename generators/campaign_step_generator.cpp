@@ -41,10 +41,12 @@ class CampaignStep : public Generator<CampaignStep> {
     coefficients(i_) = state_(i_)[0];
     squared(i_) = state_(i_)[1];
     products(i_) = state_(i_)[2];
-    // In lanes, then across them; ascending positions and a strict comparison leave the lower one among equals.
+    // In lanes, then across them; ascending positions and a strict comparison leave the lower one among equals. A NaN
+    // takes no part: one half of the pair would become a maximum, which drops it, the other a comparison, which may
+    // not.
     lane_steps_ = RDom(0, (size + v_ - 1) / v_, "lane_steps");
-    const Expr at = lane_steps_ * v_ + l_;
-    const Expr value = select(likely(at < size), state_(min(likely(at), size - 1))[2], -1.0F);
+    const Expr at = lane_steps_ * v_ + l_, product = state_(min(likely(at), size - 1))[2];
+    const Expr value = select(likely(at < size) && !is_nan(product), product, -1.0F);
     lanes_(l_) = Tuple(-1.0F, -1);
     lanes_(l_) =
         Tuple(select(value > lanes_(l_)[0], value, lanes_(l_)[0]), select(value > lanes_(l_)[0], at, lanes_(l_)[1]));

@@ -56,7 +56,8 @@ struct CampaignBest {
 
 /// One step: the coefficients of all candidates along the pivot's direction, the squared norms left, the products
 /// weight * sqrt(squared) and the largest of them. before: the squared norms up to now; coefficients, squared,
-/// products: all (A). A negative weight gives the product -1. Outputs overlap no input.
+/// products: all (A). A negative weight gives the product -1. A NaN shows in the products, and is never the
+/// largest. Outputs overlap no input.
 CampaignBest campaign_step(const Execution& execution, const CampaignStep& step, std::span<const float> before,
                            std::span<float> coefficients, std::span<float> squared, std::span<float> products);
 

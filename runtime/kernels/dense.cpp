@@ -50,8 +50,8 @@ void expect_parameters(std::string_view kernel, const Names& names, const DenseP
   expect_size(kernel, names.biases, p.bias, dz.cols());
 }
 
-// A layer without inputs still has biases to update, but a GPU row clamps its loads to an element of X: one feature of
-// zeros stands in.
+// A layer without inputs still has outputs, and biases to update, but kernels clamp their loads to an element of X and
+// W: one feature of zeros stands in.
 Tensor no_features(ConstTensorView x) { return Tensor({x.rows(), 1}); }
 
 }  // namespace
@@ -64,6 +64,7 @@ void dense_forward(const Execution& execution, ConstTensorView x, ConstTensorVie
   expect_size(name, "bias", bias, w.rows());
   expect_shape(name, "y", y, x.rows(), w.rows());
   if (y.size() == 0) return;
+  if (x.cols() == 0) return dense_forward(execution, no_features(x), no_features(w), bias, activation, y);
   static const ActivationKernels kernels("dense_forward"), few("dense_forward_few");
   const bool dots = x.rows() <= most_dot_rows && x.cols() >= least_dot_depth(x.rows());
   (dots ? few : kernels)
@@ -79,6 +80,7 @@ void dense_forward_added(const Execution& execution, ConstTensorView x, ConstTen
   expect_shape(name, "y", y, x.rows(), w.rows());
   if (y.size() == 0) return;
   expect_count(name, "rows of added", added.rows(), 1);
+  if (x.cols() == 0) return dense_forward_added(execution, no_features(x), no_features(w), added, activation, y);
   static const Kernel kernel("dense_forward_added");
   kernel(execution, in_matrix(x), in_matrix(w), in_matrix(added), negative_slope(activation), out_matrix(y));
 }
@@ -91,6 +93,8 @@ void dense_input_gradient(const Execution& execution, ConstTensorView dz, ConstT
   expect_shape(name, "x", x, dz.rows(), w.cols());
   expect_shape(name, "dx", dx, dz.rows(), w.cols());
   if (dx.size() == 0) return;
+  // A layer without outputs: one of zeros stands in.
+  if (dz.cols() == 0) return dense_input_gradient(execution, no_features(dz), Tensor({1, w.cols()}), x, below, dx);
   static const ActivationKernels kernels("dense_input_gradient"), few("dense_input_gradient_few");
   (dz.rows() <= most_few_rows ? few : kernels)
       .of(below)(execution, in_matrix(dz), in_matrix(w), in_matrix(x), slope_of(below), out_matrix(dx));
@@ -193,6 +197,10 @@ void dense_moments(const Execution& execution, ConstTensorView x, ConstTensorVie
   expect_apart(name, {{"sum", sum}, {"sum_squares", sum_squares}},
                {{"x", x}, {"w", w}, {"bias", bias}, {"labels", labels}, {"shift", shift}});
   if (x.rows() == 0 || units == 0) return;
+  if (x.cols() == 0) {
+    return dense_moments(execution, no_features(x), no_features(w), bias, activation, labels, shift, classes, sum,
+                         sum_squares);
+  }
 
   static const ActivationKernels kernels("dense_moments");
   // The kernel keeps one float32 sum per group: enough groups a call to share the packing of W, few enough that their

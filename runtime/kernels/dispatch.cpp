@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include "HalideRuntimeOpenCL.h"
 #include "kernels/cpu_features.h"
 #include "kernels/halide_hooks.h"
+#include "kernels/kernel_calls.h"
 #include "kernels/kernel_table.h"
 #include "kernels/overlap.h"
 #include "kernels/residency.h"
@@ -82,6 +84,18 @@ int default_threads() {
   return threads;
 }
 
+const KernelRow* find_row(std::string_view kernel) {
+  for (const KernelRow& row : kernel_rows())
+    if (row.name == kernel) return &row;
+  return nullptr;
+}
+
+// Calls so far, a counter per row of the table.
+std::atomic<std::int64_t>& calls_of(const KernelRow& row) {
+  static std::vector<std::atomic<std::int64_t>> calls(kernel_rows().size());
+  return calls[static_cast<std::size_t>(&row - kernel_rows().data())];
+}
+
 // Copies results to the host and gives device memory back, whatever the kernel's fate was.
 int settle(CallState& state, Buffer& buffer, bool succeeded) {
   halide_buffer_t* raw = buffer.raw();
@@ -144,6 +158,11 @@ std::vector<std::string> kernel_names() {
   std::vector<std::string> names;
   for (const KernelRow& row : kernel_rows()) names.emplace_back(row.name);
   return names;
+}
+
+std::int64_t kernel_calls(std::string_view kernel) {
+  const KernelRow* row = find_row(kernel);
+  return row == nullptr ? 0 : calls_of(*row).load(std::memory_order_relaxed);
 }
 
 Execution execution(const Context& context) {
@@ -216,14 +235,9 @@ void Kernel::check_overlap(std::string_view kernel, const halide_filter_metadata
   }
 }
 
-Kernel::Kernel(std::string_view name) {
-  for (const KernelRow& row : kernel_rows()) {
-    if (row.name == name) {
-      row_ = &row;
-      return;
-    }
-  }
-  throw Error(ErrorCode::kernel, fmt::format("no kernel '{}' was compiled into this program", name));
+Kernel::Kernel(std::string_view name) : row_(find_row(name)) {
+  if (row_ == nullptr)
+    throw Error(ErrorCode::kernel, fmt::format("no kernel '{}' was compiled into this program", name));
 }
 
 void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
@@ -260,6 +274,7 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
   Residency* residency = gpu ? execution.residency : nullptr;
   for (const Slot& slot : slots)
     if (residency != nullptr && slot.buffer != nullptr) residency->attach(state, *slot.buffer);
+  calls_of(row).fetch_add(1, std::memory_order_relaxed);
   int status = variant.call(arguments.data());
   const bool succeeded = status == 0;
   for (const Slot& slot : slots) {

@@ -48,6 +48,9 @@ std::int64_t expect_lists(std::string_view kernel, ConstTensorView v, const Acti
   return samples;
 }
 
+// A sum over no columns, but kernels clamp their loads to an element: one column of zeros stands in.
+Tensor no_columns(ConstTensorView v) { return Tensor({v.rows(), 1}); }
+
 Buffer in_lists(const ActiveUnits& active, std::int64_t width) {
   return Buffer(Use::in, active.index.data(), {width, static_cast<std::int64_t>(active.count.size())}, {1, width});
 }
@@ -74,6 +77,7 @@ void jacobian_product(const Execution& execution, ConstTensorView v, ConstTensor
   expect_shape(name, "s", s, v.rows(), w.cols());
   const std::int32_t share = rows_per_sample(name, v.rows(), below, w.cols());
   if (s.size() == 0) return;
+  if (v.cols() == 0) return jacobian_product(execution, no_columns(v), Tensor({1, w.cols()}), below, s);
   static const ActivationKernels kernels("jacobian_product");
   kernels.of(below.activation)(execution, buffer_of(Use::in, v), buffer_of(Use::in, w), buffer_of(Use::in, below.y),
                                share, slope_of(below.activation), buffer_of(Use::out, s));
@@ -94,6 +98,7 @@ void jacobian_transposed(const Execution& execution, ConstTensorView v, ConstTen
   expect_shape(name, "t", t, v.rows(), w.rows());
   const std::int32_t share = rows_per_sample(name, v.rows(), at, w.rows());
   if (t.size() == 0) return;
+  if (v.cols() == 0) return jacobian_transposed(execution, no_columns(v), no_columns(w), at, t);
   static const ActivationKernels kernels("jacobian_transposed");
   kernels.of(at.activation)(execution, buffer_of(Use::in, v), buffer_of(Use::in, w), buffer_of(Use::in, at.y), share,
                             slope_of(at.activation), buffer_of(Use::out, t));
@@ -112,6 +117,7 @@ void jacobian_adjoint(const Execution& execution, ConstTensorView v, ConstTensor
   expect_shape(name, "t", t, v.rows(), w.rows());
   const std::int32_t share = rows_per_sample(name, v.rows(), at, w.rows());
   if (t.size() == 0) return;
+  if (v.cols() == 0) return jacobian_adjoint(execution, no_columns(v), no_columns(w), s, scale, at, t);
   static const Kernel kernel("jacobian_adjoint");
   kernel(execution, buffer_of(Use::in, v), buffer_of(Use::in, w), buffer_of(Use::in, at.y), share,
          slope_of(at.activation), buffer_of(Use::in, s), in(scale), buffer_of(Use::out, t));

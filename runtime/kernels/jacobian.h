@@ -79,9 +79,11 @@ void active_units(const Execution& execution, ConstTensorView y, std::span<std::
                   std::span<std::int32_t> count);
 
 /// jacobian_product and quadratic_forms for rows that are 0 outside their sample's active units, as those of a Jacobian
-/// behind a ReLU are: the sums run along the lists, and what V holds elsewhere is not read. v (R x M) with rows M to
-/// M + padding apart, lists of N samples of width M. An infinite weight of an inactive unit counts as 0, not as 0 times
-/// infinity. Throws Error{usage} for tanh and sigmoid below, and for counts outside 0..M.
+/// behind a ReLU are: sums run along the lists. v (R x M) with rows M to M + padding apart, lists of N samples of width
+/// M. jacobian_masked_product does not read what V holds elsewhere, and an infinite weight of an inactive unit counts
+/// as 0, not as 0 times infinity. masked_quadratic_forms follows the list in one of its two sums: V must be 0
+/// elsewhere, and a NaN or infinity of G between an inactive unit and an active one shows. Throws Error{usage} for tanh
+/// and sigmoid below, and for counts outside 0..M.
 void jacobian_masked_product(const Execution& execution, ConstTensorView v, const ActiveUnits& active,
                              ConstTensorView w, const Derivative& below, TensorView s);
 void masked_quadratic_forms(const Execution& execution, ConstTensorView v, const ActiveUnits& active, ConstTensorView g,

@@ -107,7 +107,10 @@ void perturbed_input_gradient(const Execution& execution, const Perturbation& pe
   expect_perturbation(name, perturbation, s);
   if (dx.size() == 0) return;
   if (s.fan_out == 0) {
-    for (std::int64_t i = 0; i < s.samples; ++i) std::fill_n(dx.row(i), s.batch * s.fan_in, 0.0F);
+    // Sums of nothing, of which a NaN in X still makes one.
+    for (std::int64_t i = 0; i < s.samples; ++i) {
+      std::transform(x.row(i), x.row(i) + s.batch * s.fan_in, dx.row(i), [](float v) { return std::isnan(v) ? v : 0; });
+    }
     return;
   }
   static const ActivationKernels kernels("perturbed_input_gradient");

@@ -36,7 +36,8 @@ void gather_rows_u8(const Execution& execution, ConstByteView x, std::span<const
 void column_mean(const Execution& execution, ConstTensorView x, std::span<float> mean);
 
 /// mean[k] and population variance (division by N) over the rows of x (N x K), N >= 1. Squares are summed about the
-/// mean of the first group of rows, so that a large mean costs no digits. Bytes stand for x / 255.
+/// mean of the first group of rows, so that a large mean costs no digits; a column with an infinity has a mean that is
+/// not finite, and no variance (NaN). Bytes stand for x / 255.
 void feature_moments(const Execution& execution, ConstTensorView x, std::span<double> mean, std::span<double> variance);
 void feature_moments_u8(const Execution& execution, ConstByteView x, std::span<double> mean,
                         std::span<double> variance);

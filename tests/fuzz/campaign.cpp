@@ -23,6 +23,7 @@ struct Picks {
     depth = c.long_extent(80, 800, std::max<std::int64_t>(picks * count, 1), 1);
     matrix = c.normals(rows, depth);
     directions = c.normals(count, depth);
+    c.spoil(matrix, scale, directions);
   }
   kernels::PickedRows picked() { return {matrix.in(), index.cflat(), scale.cflat()}; }
   double row(std::int64_t i, std::int64_t k) { return static_cast<double>(matrix(index[i], k)) * scale[index[i]]; }
@@ -41,6 +42,7 @@ struct Picks {
 void norms(Case& c) {
   const std::int64_t n = c.extent(80), k = c.long_extent(100, 3000, std::max<std::int64_t>(n, 1), 1);
   auto x = c.normals(n, k);
+  c.spoil(x);
   auto out = c.output<float>(n);
   c.run([&] { kernels::campaign_norms(c.execution, x.in(), out.flat()); }, out);
   for (std::int64_t i = 0; i < n; ++i) {
@@ -121,6 +123,7 @@ void step(Case& c) {
     reference[i] = std::abs(reference[i]) + 0.1F;
     before[i] = std::abs(before[i]) + 0.1F;
   }
+  c.spoil(gram, factor, weight, reference, before);
   const kernels::CampaignStep state{.gram = gram.in(),
                                     .column = c.below(pool),
                                     .pivot = c.below(active),

@@ -9,6 +9,7 @@ namespace {
 void softmax(Case& c, bool with_gradient) {
   const std::int64_t n = c.extent(300), k = c.extent(40, 1);
   auto z = c.normals(n, k, c.uniform(0.1, 20), c.uniform(-5, 5));
+  c.spoil(z);
   auto labels = c.indices(n, k), used_labels = labels;
   const float scale = c.scalar(0.01, 2);
   auto loss = c.output<float>(n), gradient = c.output<float>(n, with_gradient ? k : 0);
@@ -27,13 +28,15 @@ void softmax(Case& c, bool with_gradient) {
       },
       loss, gradient, prediction);
   for (std::int64_t i = 0; i < n; ++i) {
+    // A NaN is never predicted.
     std::int64_t best = 0;
-    for (std::int64_t j = 1; j < k; ++j) best = z(i, j) > z(i, best) ? j : best;
+    for (std::int64_t j = 1; j < k; ++j) best = z(i, j) > z(i, best) || std::isnan(z(i, best)) ? j : best;
+    while (best > 0 && std::isnan(z(i, best))) --best;
     const double top = z(i, best);
     double total = 0, moved = 0;  // moved: what the rounding of z - top does to the sum
     for (std::int64_t j = 0; j < k; ++j) {
       const double p = std::exp(z(i, j) - top);
-      total += p, moved += p * (top - z(i, j));
+      total += p, moved += p == 0 ? 0 : p * (top - z(i, j));
     }
     const double below = top - z(i, labels[i]), expected = std::log(total) + below;
     const double sum_error = eps * (static_cast<double>(k) + 6 + moved / total);
@@ -42,8 +45,41 @@ void softmax(Case& c, bool with_gradient) {
     if (!with_gradient) continue;
     for (std::int64_t j = 0; j < k; ++j) {
       const double p = std::exp(z(i, j) - top) / total, hot = labels[i] == j ? 1 : 0;
-      const double bound = p * (sum_error + eps * (6 + top - z(i, j))) + 2 * eps * std::abs(p - hot) + 1e-37;
+      const double moved_too = p == 0 ? 0 : p * (sum_error + eps * (6 + top - z(i, j)));
+      const double bound = moved_too + 2 * eps * std::abs(p - hot) + 1e-37;
       c.expect(gradient(i, j), (p - hot) * scale, bound * scale, "gradient", i, j);
+    }
+  }
+}
+
+void softmax_hessian(Case& c) {
+  const std::int64_t n = c.extent(200), k = c.extent(40, 1);
+  auto z = c.normals(n, k, c.uniform(0.1, 20), c.uniform(-5, 5)), t = c.normals(n, k, 2.0), used = t;
+  t.bounded = true;
+  c.spoil(z, t);
+  used = t;
+  if (c.mutation == Mutation::dropped_term && n > 0) used(n - 1, k - 1) = 0;
+  const float scale = c.scalar(0.01, 2);
+  auto product = c.output<float>(n, k);
+  c.run([&] { kernels::softmax_hessian_product(c.execution, z.in(), used.in(), scale, product.view()); }, product);
+  for (std::int64_t i = 0; i < n; ++i) {
+    double top = -std::numeric_limits<double>::infinity();
+    for (std::int64_t j = 0; j < k; ++j) top = z(i, j) > top ? z(i, j) : top;
+    double total = 0, mean = 0, size = 0, moved = 0, moved_size = 0;  // moved: by the rounding of z - top
+    for (std::int64_t j = 0; j < k; ++j) {
+      const double p = std::exp(z(i, j) - top), by = p == 0 ? 0 : top - z(i, j), tangent = t(i, j);
+      total += p, mean += p * tangent, size += p * std::abs(tangent);
+      moved += p * by, moved_size += p * std::abs(tangent) * by;
+    }
+    mean /= total;
+    const auto terms = static_cast<double>(k);
+    const double sum_error = eps * (terms + 6 + moved / total);
+    const double mean_error = eps * ((terms + 6) * size + moved_size) / total + (sum_error + 2 * eps) * std::abs(mean);
+    for (std::int64_t j = 0; j < k; ++j) {
+      const double p = std::exp(z(i, j) - top) / total, apart = t(i, j) - mean, by = p == 0 ? 0 : top - z(i, j);
+      const double bound =
+          p * (std::abs(apart) * (sum_error + eps * (10 + by)) + mean_error) + 1e-37 * (1 + std::abs(apart));
+      c.expect(product(i, j), p * apart * scale, bound * scale, "product", i, j);
     }
   }
 }
@@ -52,6 +88,7 @@ void squared_error(Case& c) {
   const std::int64_t n = c.extent(200), k = c.long_extent(60, 900, n, 1);
   auto y = c.normals(n, k, 2.0), target = c.normals(n, k), gradient = c.output<float>(n, k);
   auto loss = c.output<float>(n);
+  c.spoil(y, target);
   const float scale = c.scalar(0.01, 2);
   const std::int64_t width = c.mutation == Mutation::dropped_term && k > 1 ? k - 1 : k;
   const auto cut = [&](auto view) { return decltype(view)(view.data(), view.rows(), width, view.row_stride()); };
@@ -76,9 +113,9 @@ void squared_error(Case& c) {
 void activation_gradient(Case& c, std::string_view form) {
   const std::int64_t n = c.extent(100), m = c.extent(200);
   const Activation activation = draw_activation(c, form);
-  Array<float> y(c, n, m);
-  y.fill([&] { return apply(activation, c.normal()); });
+  auto y = draw_outputs(c, activation, n, m);
   auto dy = c.normals(n, m), dz = c.output<float>(n, m);
+  c.spoil(y, dy);
   const bool in_place = c.chance(0.3);
   if (in_place) dz = dy;
   const kernels::Execution e = c.execution;
@@ -96,6 +133,7 @@ void activation_gradient(Case& c, std::string_view form) {
 [[maybe_unused]] const bool all[] = {
     fuzz("softmax_cross_entropy", [](Case& c) { softmax(c, true); }),
     fuzz("softmax_cross_entropy_loss", [](Case& c) { softmax(c, false); }),
+    fuzz("softmax_hessian_product", softmax_hessian),
     fuzz("squared_error", squared_error),
     fuzz("activation_gradient", [](Case& c) { activation_gradient(c, ""); }),
     fuzz("activation_gradient_tanh", [](Case& c) { activation_gradient(c, "tanh"); }),

@@ -10,7 +10,9 @@ std::int64_t draw_size(Case& c) { return c.long_extent(300, 40000, 1); }
 
 void sgd(Case& c) {
   const std::int64_t size = draw_size(c);
-  auto p = c.normals(size), g = c.normals(size), before = p;
+  auto p = c.normals(size), g = c.normals(size);
+  c.spoil(p, g);
+  auto before = p;
   const kernels::SgdStep step{.learning_rate = c.scalar(0.01, 0.9), .weight_decay = c.scalar(0, 0.5)};
   c.run([&] { kernels::sgd_step(c.execution, g.cflat(), step, p.flat()); }, p);
   const double rate = step.learning_rate, decay = step.weight_decay;
@@ -23,7 +25,9 @@ void sgd(Case& c) {
 
 void momentum(Case& c) {
   const std::int64_t size = draw_size(c);
-  auto p = c.normals(size), v = c.normals(size), g = c.normals(size), p0 = p, v0 = v;
+  auto p = c.normals(size), v = c.normals(size), g = c.normals(size);
+  c.spoil(p, v, g);
+  auto p0 = p, v0 = v;
   const kernels::MomentumStep step{
       .learning_rate = c.scalar(0.01, 0.9), .momentum = c.scalar(0, 1), .weight_decay = c.scalar(0, 0.5)};
   c.run([&] { kernels::momentum_step(c.execution, g.cflat(), step, p.flat(), v.flat()); }, p, v);
@@ -41,6 +45,8 @@ void adam(Case& c) {
   const std::int64_t size = draw_size(c);
   auto p = c.normals(size), m = c.normals(size), s = c.normals(size), g = c.normals(size);
   for (float& value : s.flat()) value = std::abs(value) + 0.01F;
+  s.bounded = true;
+  c.spoil(p, m, s, g);
   auto p0 = p, m0 = m, s0 = s;
   const kernels::AdamStep step{.learning_rate = c.scalar(0.001, 0.1),
                                .beta1 = c.scalar(0.5, 0.99),

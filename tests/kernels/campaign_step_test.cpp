@@ -100,4 +100,29 @@ TEST_CASE("campaign_step breaks ties to the lower position and sees when all are
   }
 }
 
+TEST_CASE("campaign_step never chooses a NaN", "[campaign_step]") {
+  for (const std::size_t n : {std::size_t{2}, std::size_t{9}, std::size_t{40}}) {
+    const auto active = static_cast<std::int64_t>(n);
+    const std::vector<float> gram(n, 0.0F), before(n, 1.0F), reference(n, 1.0F);
+    for (const float other : {-1.0F, 0.0F, 0.5F}) {
+      for (std::size_t at = 0; at < n; ++at) {
+        CAPTURE(n, other, at);
+        std::vector<float> weight(n, other), coefficients(n), squared(n), products(n);
+        weight[at] = std::numeric_limits<float>::quiet_NaN();
+        const kernels::CampaignStep step{.gram = ConstTensorView(gram.data(), {active, 1}),
+                                         .factor = ConstTensorView(gram.data(), {0, active}),
+                                         .weight = weight,
+                                         .reference = reference,
+                                         .spoilt = 0.01F,
+                                         .slack = 1e-6F};
+        const kernels::CampaignBest best =
+            kernels::campaign_step(test_execution(), step, before, coefficients, squared, products);
+        CHECK(std::isnan(products[at]));
+        CHECK(best.product == other);
+        CHECK(best.position == (other < 0 ? -1 : at == 0 ? 1 : 0));
+      }
+    }
+  }
+}
+
 }  // namespace kindling::test

@@ -1,4 +1,5 @@
 // Y = f(X W^T + A) with rows of A that repeat, against plain float64 loops.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -74,4 +75,16 @@ TEST_CASE("dense_forward_added refuses what does not fit", "[dense_forward_added
   kernels::dense_forward_added(test_execution(), ConstTensorView(x.data(), 0, 3, 3), wv,
                                ConstTensorView(added.data(), {2, 2}), {}, TensorView(y.data(), 0, 2, 2));
   y.check();
+}
+
+TEST_CASE("dense_forward_added without inputs is f of what is added", "[dense_forward_added]") {
+  const float none[1] = {};
+  const std::vector<float> added{1, -2, 3, -4};
+  Guarded<float> y(3, 2);
+  kernels::dense_forward_added(test_execution(), ConstTensorView(none, {3, 0}), ConstTensorView(none, {2, 0}),
+                               ConstTensorView(added.data(), {2, 2}), {ActivationKind::relu}, y.view());
+  y.check();
+  for (std::int64_t n = 0; n < 3; ++n)
+    for (std::int64_t m = 0; m < 2; ++m)
+      CHECK(y(n, m) == std::max(added[static_cast<std::size_t>(n % 2 * 2 + m)], 0.0F));
 }

@@ -1,4 +1,5 @@
 // Y = f(X W^T + b) against plain float64 loops.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -165,4 +166,15 @@ TEST_CASE("dense_forward_tanh", "[dense_forward_tanh]") {
 TEST_CASE("dense_forward_sigmoid", "[dense_forward_sigmoid]") {
   check_all({ActivationKind::sigmoid});
   check_bad_numbers({ActivationKind::sigmoid}, 0, 1);
+}
+
+TEST_CASE("dense_forward without inputs is f of the biases", "[dense_forward]") {
+  const float none[1] = {};
+  const std::vector<float> bias{1, -2, 3};
+  Guarded<float> y(2, 3);
+  kernels::dense_forward(test_execution(), ConstTensorView(none, {2, 0}), ConstTensorView(none, {3, 0}), bias,
+                         {ActivationKind::relu}, y.view());
+  y.check();
+  for (std::int64_t n = 0; n < 2; ++n)
+    for (std::int64_t m = 0; m < 3; ++m) CHECK(y(n, m) == std::max(bias[static_cast<std::size_t>(m)], 0.0F));
 }

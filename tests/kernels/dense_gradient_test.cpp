@@ -361,3 +361,17 @@ TEST_CASE("dense_weight_adam", "[dense_weight_adam]") {
                       Catch::Contains("step number from 1 on, found 0"));
   }
 }
+
+TEST_CASE("dense_input_gradient of a layer without outputs is 0, and NaN where X is",
+          "[dense_input_gradient][dense_input_gradient_few]") {
+  const float none[1] = {};
+  for (const std::int64_t n : {2, 30}) {
+    std::vector<float> x(static_cast<std::size_t>(3 * n), 1.0F);
+    x[4] = std::numeric_limits<float>::quiet_NaN();
+    Guarded<float> dx(n, 3);
+    kernels::dense_input_gradient(test_execution(), ConstTensorView(none, {n, 0}), ConstTensorView(none, {0, 3}),
+                                  ConstTensorView(x.data(), {n, 3}), {ActivationKind::relu}, dx.view());
+    dx.check();
+    for (std::int64_t i = 0; i < 3 * n; ++i) CHECK((i == 4 ? std::isnan(dx(i / 3, i % 3)) : dx(i / 3, i % 3) == 0.0F));
+  }
+}

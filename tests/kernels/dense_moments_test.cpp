@@ -142,3 +142,14 @@ TEST_CASE("dense_moments: piecewise-linear activation", "[dense_moments]") {
 TEST_CASE("dense_moments_tanh", "[dense_moments_tanh]") { check_all({ActivationKind::tanh}); }
 
 TEST_CASE("dense_moments_sigmoid", "[dense_moments_sigmoid]") { check_all({ActivationKind::sigmoid}); }
+
+TEST_CASE("dense_moments without inputs has the moments of f of the biases", "[dense_moments]") {
+  const float none[1] = {};
+  const std::vector<float> bias{3, -2}, shift{1, 1};
+  const std::vector<std::int32_t> labels{0, 0, 0};
+  std::vector<double> sum(2), squares(2);
+  kernels::dense_moments(test_execution(), ConstTensorView(none, {3, 0}), ConstTensorView(none, {2, 0}), bias,
+                         {ActivationKind::relu}, labels, shift, 1, sum, squares);
+  CHECK(sum == std::vector<double>{6, -3});
+  CHECK(squares == std::vector<double>{12, 3});
+}

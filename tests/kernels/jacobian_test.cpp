@@ -266,3 +266,22 @@ TEST_CASE("jacobian_join_sigmoid", "[jacobian_join_sigmoid]") { check_join(sigmo
 
 TEST_CASE("jacobian_curvature_tanh", "[jacobian_curvature_tanh]") { check_curvature(tanh_of); }
 TEST_CASE("jacobian_curvature_sigmoid", "[jacobian_curvature_sigmoid]") { check_curvature(sigmoid_of); }
+
+TEST_CASE("steps over no inputs and over no outputs", "[jacobian_transposed][jacobian_adjoint][jacobian_product]") {
+  const float none[1] = {};
+  const std::vector<float> y{1, 0, 2}, s{1, 2, 3, 4, 5, 6}, scale{2, -1};
+  const ConstTensorView v(none, {2, 0}), w(none, {3, 0}), joined(s.data(), {2, 3});
+  const kernels::Derivative at{ConstTensorView(y.data(), {1, 3}), relu};
+  Guarded<float> t(2, 3);
+  kernels::jacobian_transposed(test_execution(), v, w, at, t.view());
+  t.check();
+  for (std::int64_t i = 0; i < 6; ++i) CHECK(t(i / 3, i % 3) == 0.0F);
+  t.fill(7.0F);
+  kernels::jacobian_product(test_execution(), v, ConstTensorView(none, {0, 3}), at, t.view());
+  for (std::int64_t i = 0; i < 6; ++i) CHECK(t(i / 3, i % 3) == 0.0F);
+  kernels::jacobian_adjoint(test_execution(), v, w, joined, scale, at, t.view());
+  t.check();
+  for (std::int64_t r = 0; r < 2; ++r)
+    for (std::int64_t m = 0; m < 3; ++m)
+      CHECK(t(r, m) == (y[static_cast<std::size_t>(m)] > 0 ? scale[static_cast<std::size_t>(r)] * joined(r, m) : 0.0F));
+}

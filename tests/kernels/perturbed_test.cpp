@@ -2,6 +2,7 @@
 #include "kernels/perturbed.h"
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/random.h"
 #include "support/kernel_test.h"
@@ -210,6 +211,18 @@ TEST_CASE("forward and backward draw the noise of philox_normal, bit for bit",
       }
     }
   }
+}
+
+TEST_CASE("a NaN shows in the input gradient of a layer without outputs", "[perturbed_input_gradient]") {
+  const std::vector<float> x{1, std::numeric_limits<float>::quiet_NaN(), 3, -1};
+  std::vector<float> dx(4, 7.0F);
+  kernels::perturbed_input_gradient(test_execution(), {.weight_stddev = 1}, ConstTensorView(x.data(), {2, 1, 0}),
+                                    ConstTensorView(x.data(), {0, 2}), ConstTensorView(x.data(), {2, 1, 2}),
+                                    {ActivationKind::relu}, TensorView(dx.data(), {2, 1, 2}));
+  CHECK(dx[0] == 0.0F);
+  CHECK(std::isnan(dx[1]));
+  CHECK(dx[2] == 0.0F);
+  CHECK(dx[3] == 0.0F);
 }
 
 TEST_CASE("perturbed layers: the same bits for any number of threads, and what is refused",

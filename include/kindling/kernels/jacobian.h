@@ -70,7 +70,8 @@ KINDLING_CHECKED kindling_status kindling_active_units(const kindling_context* c
                                                        kindling_indices index, kindling_indices count);
 
 /* kindling_jacobian_product and kindling_quadratic_forms for rows that are 0 outside their sample's active units; what
- * v holds elsewhere is not read. v (R x M), lists of N samples of width M as kindling_active_units makes them. */
+ * v holds elsewhere is not read by the product and must be 0 for the forms. v (R x M), lists of N samples of width M as
+ * kindling_active_units makes them. */
 KINDLING_CHECKED kindling_status kindling_jacobian_masked_product(const kindling_context* context,
                                                                   kindling_const_matrix v, kindling_const_indices index,
                                                                   kindling_const_indices count, kindling_const_matrix w,

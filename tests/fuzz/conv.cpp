@@ -1,0 +1,160 @@
+// The 2-d convolution and its gradients.
+#include "kernels/conv.h"
+
+#include "fuzz/fuzz.h"
+
+namespace kindling::fuzz {
+namespace {
+
+// A shape of some ten thousand products, samples included.
+struct Problem {
+  kernels::ConvShape s;
+  std::int64_t samples;
+
+  explicit Problem(Case& c) : samples(c.extent(5)) {
+    s = {.height = c.extent(9, 1),
+         .width = c.extent(9, 1),
+         .channels_in = c.extent(40, 1),
+         .channels_out = c.extent(40, 1)};
+    s.padding = c.below(3);
+    s.stride = 1 + c.below(3);
+    s.kernel_height = 1 + c.below(std::min<std::int64_t>(5, s.height + 2 * s.padding));
+    s.kernel_width = 1 + c.below(std::min<std::int64_t>(5, s.width + 2 * s.padding));
+    const std::int64_t budget = c.execution.target->gpu ? 15000 : 60000;
+    while (samples * s.out_features() * s.fan_in() > budget) {
+      std::int64_t& largest = s.channels_in > s.channels_out ? s.channels_in : s.channels_out;
+      (largest > 2 ? largest : samples) /= 2;
+    }
+  }
+  // Pixel (y, x) of a matrix of images, 0 outside.
+  static double pixel(Array<float>& images, std::int64_t n, std::int64_t height, std::int64_t width, std::int64_t y,
+                      std::int64_t x, std::int64_t channel) {
+    if (y < 0 || y >= height || x < 0 || x >= width) return 0;
+    return images(n, (y * width + x) * (images.cols() / (height * width)) + channel);
+  }
+  double input(Array<float>& x, std::int64_t n, std::int64_t oy, std::int64_t ox, std::int64_t ky, std::int64_t kx,
+               std::int64_t channel) const {
+    return pixel(x, n, s.height, s.width, oy * s.stride - s.padding + ky, ox * s.stride - s.padding + kx, channel);
+  }
+  [[nodiscard]] std::int64_t weight(std::int64_t channel, std::int64_t ky, std::int64_t kx) const {
+    return (channel * s.kernel_height + ky) * s.kernel_width + kx;
+  }
+  // Calls visit(channel, ky, kx).
+  template <class Visit>
+  void taps(std::int64_t channels, const Visit& visit) const {
+    for (std::int64_t channel = 0; channel < channels; ++channel)
+      for (std::int64_t ky = 0; ky < s.kernel_height; ++ky)
+        for (std::int64_t kx = 0; kx < s.kernel_width; ++kx) visit(channel, ky, kx);
+  }
+  // Calls visit(sample, row, column, channel).
+  template <class Visit>
+  void pixels(std::int64_t height, std::int64_t width, std::int64_t channels, const Visit& visit) const {
+    for (std::int64_t n = 0; n < samples; ++n)
+      for (std::int64_t y = 0; y < height; ++y)
+        for (std::int64_t x = 0; x < width; ++x)
+          for (std::int64_t channel = 0; channel < channels; ++channel) visit(n, y, x, channel);
+  }
+};
+
+// Weights of which the last is lost.
+Array<float> used_weights(Case& c, Array<float> w) {
+  if (c.mutation == Mutation::dropped_term) w(w.rows() - 1, w.cols() - 1) = 0;
+  return w;
+}
+
+void forward(Case& c, std::string_view form) {
+  const Problem p(c);
+  const auto& s = p.s;
+  const Activation activation = draw_activation(c, form);
+  auto x = c.normals(p.samples, s.in_features());
+  auto w = c.normals(s.channels_out, s.fan_in(), std::pow(static_cast<double>(s.fan_in()), -0.5));
+  auto bias = c.normals(s.channels_out), y = c.output<float>(p.samples, s.out_features());
+  c.spoil(x, w, bias);
+  auto used_bias = bias, used_w = used_weights(c, w);
+  if (c.mutation == Mutation::stale_bias) used_bias[s.channels_out - 1] = 0.25F;
+  c.run(
+      [&] {
+        kernels::conv2d_forward(c.execution, x.in(), used_w.in(), used_bias.cflat(), mutated(c, activation), s,
+                                y.view());
+      },
+      y);
+  p.pixels(s.out_height(), s.out_width(), s.channels_out, [&](auto n, auto oy, auto ox, auto o) {
+    Sum z;
+    z.add(bias[o]);
+    p.taps(s.channels_in, [&](auto channel, auto ky, auto kx) {
+      z.add(p.input(x, n, oy, ox, ky, kx, channel) * w(o, p.weight(channel, ky, kx)));
+    });
+    const std::int64_t at = (oy * s.out_width() + ox) * s.channels_out + o;
+    c.expect(y(n, at), activated(activation, z, s.fan_in()), "y", n, at);
+  });
+}
+
+void input_gradient(Case& c, std::string_view form) {
+  const Problem p(c);
+  const auto& s = p.s;
+  const Activation below = draw_activation(c, form);
+  auto dz = c.normals(p.samples, s.out_features()), w = c.normals(s.channels_out, s.fan_in());
+  auto x = draw_outputs(c, below, p.samples, s.in_features()), dx = c.output<float>(p.samples, s.in_features());
+  c.spoil(dz, w, x);
+  auto used_w = used_weights(c, w);
+  c.run(
+      [&] {
+        kernels::conv2d_input_gradient(c.execution, dz.in(), used_w.in(), x.in(), mutated(c, below), s, dx.view());
+      },
+      dx);
+  const std::int64_t terms = s.channels_out * s.kernel_height * s.kernel_width;
+  p.pixels(s.height, s.width, s.channels_in, [&](auto n, auto iy, auto ix, auto channel) {
+    Sum g;
+    // The zeros around and between the pixels of dZ are numbers, too.
+    p.taps(s.channels_out, [&](auto o, auto ky, auto kx) {
+      const std::int64_t y = iy + s.padding - ky, x_at = ix + s.padding - kx;
+      const bool there = y >= 0 && x_at >= 0 && y % s.stride == 0 && x_at % s.stride == 0;
+      const double gradient =
+          there ? Problem::pixel(dz, n, s.out_height(), s.out_width(), y / s.stride, x_at / s.stride, o) : 0;
+      g.add(gradient * w(o, p.weight(channel, ky, kx)));
+    });
+    const std::int64_t at = (iy * s.width + ix) * s.channels_in + channel;
+    c.expect(dx(n, at), through_derivative(below, x(n, at), g, terms), "dx", n, at);
+  });
+}
+
+void weight_gradient(Case& c) {
+  const Problem p(c);
+  const auto& s = p.s;
+  auto x = c.normals(p.samples, s.in_features()), dz = c.normals(p.samples, s.out_features());
+  auto dw = c.output<float>(s.channels_out, s.fan_in()), db = c.output<float>(s.channels_out);
+  c.spoil(x, dz);
+  auto used = dz;
+  if (c.mutation == Mutation::dropped_term && p.samples > 0) used(p.samples - 1, s.out_features() - 1) = 0;
+  c.run([&] { kernels::conv2d_weight_gradient(c.execution, x.in(), used.in(), s, dw.view(), db.flat()); }, dw, db);
+  const std::int64_t terms = p.samples * s.out_height() * s.out_width();
+  const auto sum = [&](std::int64_t o, const auto& input) {
+    Sum g;
+    for (std::int64_t n = 0; n < p.samples; ++n)
+      for (std::int64_t oy = 0; oy < s.out_height(); ++oy)
+        for (std::int64_t ox = 0; ox < s.out_width(); ++ox)
+          g.add(dz(n, (oy * s.out_width() + ox) * s.channels_out + o) * input(n, oy, ox));
+    return g;
+  };
+  for (std::int64_t o = 0; o < s.channels_out; ++o) {
+    const Sum bias = sum(o, [](auto, auto, auto) { return 1.0; });
+    c.expect(db[o], bias.value, sum_bound(terms, bias), "db", o);
+    p.taps(s.channels_in, [&](auto channel, auto ky, auto kx) {
+      const Sum g = sum(o, [&](auto n, auto oy, auto ox) { return p.input(x, n, oy, ox, ky, kx, channel); });
+      const std::int64_t at = p.weight(channel, ky, kx);
+      c.expect(dw(o, at), g.value, sum_bound(terms, g), "dw", o, at);
+    });
+  }
+}
+
+[[maybe_unused]] const bool all[] = {
+    fuzz("conv2d_forward", [](Case& c) { forward(c, ""); }),
+    fuzz("conv2d_forward_tanh", [](Case& c) { forward(c, "tanh"); }),
+    fuzz("conv2d_forward_sigmoid", [](Case& c) { forward(c, "sigmoid"); }),
+    fuzz("conv2d_input_gradient", [](Case& c) { input_gradient(c, ""); }),
+    fuzz("conv2d_input_gradient_tanh", [](Case& c) { input_gradient(c, "tanh"); }),
+    fuzz("conv2d_input_gradient_sigmoid", [](Case& c) { input_gradient(c, "sigmoid"); }),
+    fuzz("conv2d_weight_gradient", weight_gradient)};
+
+}  // namespace
+}  // namespace kindling::fuzz

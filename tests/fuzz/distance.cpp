@@ -1,0 +1,53 @@
+// Quantiles of pairwise distances, which count pairs below thresholds and find the neighbours of the last one.
+#include "fuzz/fuzz.h"
+#include "fuzz/points.h"
+#include "kernels/gram.h"
+
+namespace kindling::fuzz {
+namespace {
+
+void quantile(Case& c) {
+  const std::int64_t problems = 1 + c.below(3), d = c.long_extent(40, 300, 400, 1);
+  std::int64_t n = c.extent(40), m = c.extent(30);
+  if (n + m < 2) m = 2;
+  const bool with_y = m > 0 || c.chance(0.5);
+  Points x(c, problems, n, d, c.uniform(-30, 30)), y(c, problems, m, d, c.uniform(-30, 30));
+  // Points on a coarse grid, so that distances coincide.
+  if (c.chance(0.3)) {
+    for (Points* p : {&x, &y})
+      for (std::int64_t r = 0; r < p->values.rows(); ++r)
+        for (std::int64_t k = 0; k < p->values.cols(); ++k) p->values(r, k) = std::round(p->values(r, k) / 2);
+  }
+  c.spoil(x.values, y.values);
+  const double quantiles[] = {0, 0.5, 1, c.uniform(0, 1), c.uniform(0, 1)}, q = quantiles[c.below(5)];
+  auto found = c.output<float>(problems);
+  const auto call = [&] {
+    kernels::pair_distance_quantile(c.execution, x.in(), with_y ? y.fewer(c) : ConstTensorView(), q, found.flat());
+  };
+  if (c.refused("pair_distance_quantile", call, found)) return;
+  c.run(call, found);
+  for (std::int64_t p = 0; p < problems; ++p) {
+    const auto at = [&](std::int64_t i, std::int64_t k) { return i < n ? x(p, i, k) : y(p, i - n, k); };
+    std::vector<double> distances;
+    for (std::int64_t i = 0; i < n + m; ++i) {
+      for (std::int64_t j = i + 1; j < n + m; ++j) {
+        double squared = 0;
+        for (std::int64_t k = 0; k < d; ++k) squared += (at(i, k) - at(j, k)) * (at(i, k) - at(j, k));
+        distances.push_back(std::sqrt(squared));
+      }
+    }
+    std::sort(distances.begin(), distances.end());
+    const double place = q * static_cast<double>(distances.size() - 1);
+    const auto k = static_cast<std::size_t>(place);
+    const double next = distances[std::min(k + 1, distances.size() - 1)];
+    const double expected = distances[k] + (place - static_cast<double>(k)) * (next - distances[k]);
+    // Each squared distance is a float32 sum, and order statistics err by no more than what is ordered.
+    c.expect(found[p], expected, (static_cast<double>(d) + 6) / 2 * eps * next, "quantile", p);
+  }
+}
+
+[[maybe_unused]] const bool all[] = {fuzz("pair_distance_counts", quantile),
+                                     fuzz("pair_distance_neighbours", quantile)};
+
+}  // namespace
+}  // namespace kindling::fuzz
