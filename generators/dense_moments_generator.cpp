@@ -40,8 +40,8 @@ class DenseMoments : public Generator<DenseMoments> {
       const Tile::Shape& shape = region.tile.shape();
       parts_.emplace_back(shape.rows, shape.cols(), region.first_col, region.cols, group_rows);
       parts_.back().sum = [&region](Expr col, Expr row) { return region.tile(col, row); };
-      parts_.back().compute_at = [&region, gpu](const LoopLevel& level) {
-        gpu ? region.tile.compute_at_thread(level) : region.tile.compute_at(level);
+      parts_.back().compute_at = [&region, gpu, facts](const LoopLevel& level) {
+        gpu ? region.tile.compute_at_thread(level, facts) : region.tile.compute_at(level);
       };
     }
     if (!gpu) {

@@ -179,7 +179,7 @@ class QuadraticForms : public Generator<QuadraticForms> {
         .reorder(lane_, in, thread_x, thread_y, panel_, tile)
         .gpu_blocks(panel_, tile)
         .gpu_threads(thread_x, thread_y);
-    tile_->compute_at_thread(LoopLevel(part_, thread_x));
+    tile_->compute_at_thread(LoopLevel(part_, thread_x), facts);
     out.gpu_tile(row_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
     by_lane_.compute_at(out, thread);
     total_.compute_at(out, thread);

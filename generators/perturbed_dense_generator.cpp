@@ -144,7 +144,8 @@ class PerturbedDenseForward : public PerturbedGenerator<PerturbedDenseForward> {
         f->compute_at(perturbed_, unit_in_).bound_extent(unit_in_, v).vectorize(unit_in_).store_in(MemoryType::Stack);
       }
     }
-    void schedule_gpu() override {
+    void schedule_gpu(const Func& sum, const RVar& k) override {
+      load_packed_on_gpu(perturbed_, sum, k, unit_in_, shape_.cols(), facts_);
       const Var q("q"), x("x"), y("y"), lane_x("lane_x"), lane_y("lane_y");
       perturbed_.compute_root().bound_extent(unit_in_, shape_.cols());
       perturbed_.split(k_, k_, q, 4, TailStrategy::RoundUp).reorder(q, unit_in_, k_, panel_, sample_).unroll(q);
@@ -244,7 +245,10 @@ class PerturbedInputGradient : public PerturbedGenerator<PerturbedInputGradient>
         f->compute_at(perturbed_, unit_).bound_extent(block_, lanes).vectorize(block_).store_in(MemoryType::Stack);
       }
     }
-    void schedule_gpu() override {
+    void schedule_gpu(const Func& sum, const RVar& k) override {
+      Func loaded = perturbed_.in(sum);
+      loaded.compute_at(sum, k).store_in(MemoryType::Register).bound_extent(block_, shape_.cols() / 4);
+      loaded.bound(q_, 0, 4).vectorize(q_).unroll(block_);
       const Var y("y"), lane_y("lane_y");
       perturbed_.compute_root().bound(q_, 0, 4).bound(block_, 0, shape_.panel_cols() / 4).unroll(q_);
       perturbed_.split(unit_, y, lane_y, facts_.gpu_threads / 2, TailStrategy::GuardWithIf)

@@ -155,7 +155,7 @@ class Contraction {
           .unroll(row_in)
           .gpu_blocks(col, row)
           .gpu_threads(thread_x, thread_y);
-      r.tile.compute_at_thread(LoopLevel(target_, thread_x));
+      r.tile.compute_at_thread(LoopLevel(target_, thread_x), facts_);
     }
   }
 

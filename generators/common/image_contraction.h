@@ -190,9 +190,10 @@ class ImageContraction {
       r.sum.compute_at(LoopLevel(target_, x)).store_in(MemoryType::Register);
       schedule_registers(r, r.sum);
       r.sum.update().reorder(col_in_, row_in_, r.terms.x, r.terms.y).unroll(col_in_).unroll(row_in_);
+      r.sum.update(1).reorder(col_in_, row_in_, r.rest.x, r.rest.y).unroll(col_in_).unroll(row_in_);
       // One load of each operand element a step; in the accumulation itself it would be a load for each product.
-      r.window.compute_at(r.sum, r.terms.x).store_in(MemoryType::Register);
-      r.window.bound_extent(row_in_, r.shape.rows).unroll(row_in_);
+      load_on_gpu(r, r.window_step, r.loaded, r.terms.x, gpu_terms);
+      load_on_gpu(r, r.window_rest, r.loaded_rest, r.rest.x, 1);
       const Var block("block"), thread("thread");
       r.packed.compute_root().bound_extent(col_in_, r.shape.cols()).unroll(col_in_);
       r.packed.gpu_tile(term_, block, thread, facts_.gpu_threads, TailStrategy::GuardWithIf);
@@ -208,8 +209,12 @@ class ImageContraction {
     PaddedCopy padded;
     Halide::Func window, packed, sum;
     Halide::RDom terms;
+    Halide::RDom rest;  // GPU: terms that fill no step
+    Halide::Func window_step, loaded, window_rest, loaded_rest;
     int update = 0;
   };
+  // GPU: terms of a step, so that an address serves several loads; the `rest` comes one by one.
+  static constexpr int gpu_terms = 4;
 
   void add(const std::string& name, const Tile::Shape& shape, const Halide::Expr& first_col, const Halide::Expr& width,
            const Halide::Expr& panels, const Weight& weight, bool gpu = false) {
@@ -232,9 +237,44 @@ class ImageContraction {
         unsafe_promise_clamped(min(likely(first_col + panel_ * shape.cols() + col_in_), cols_ - 1), 0, cols_ - 1);
     r.packed(col_in_, term_, ky_, panel_) = weight(term_ % image_.channels, term_ / image_.channels, ky_, col);
     r.sum(col_in_, row_in_, panel_, row_tile_, sample_) = 0.0F;
-    r.sum(col_in_, row_in_, panel_, row_tile_, sample_) +=
-        r.window(row_in_, r.terms.x, r.terms.y, row_tile_, sample_) * r.packed(col_in_, r.terms.x, r.terms.y, panel_);
+    FuncRef sum = r.sum(col_in_, row_in_, panel_, row_tile_, sample_);
+    if (!gpu) {
+      sum +=
+          r.window(row_in_, r.terms.x, r.terms.y, row_tile_, sample_) * r.packed(col_in_, r.terms.x, r.terms.y, panel_);
+    } else {
+      add_in_steps(r, name, run, sum);
+    }
     regions_.push_back(r);
+  }
+
+  // GPU: so many terms a step that an address serves several loads, then the rest one by one.
+  void add_in_steps(Region& r, const std::string& name, const Halide::Expr& run, Halide::FuncRef sum) {
+    using namespace Halide;
+    r.terms = RDom(0, run / gpu_terms, 0, windows_.kernel_height, "k_" + name);
+    r.rest = RDom(0, run % gpu_terms, 0, windows_.kernel_height, "rest_" + name);
+    r.window_step = Func("window_step_" + name), r.window_rest = Func("window_rest_" + name),
+    r.loaded = Func("loaded_" + name), r.loaded_rest = Func("loaded_rest_" + name);
+    for (Func f : {r.window_step, r.window_rest}) {
+      f(row_in_, term_, ky_, row_tile_, sample_) = r.window(row_in_, term_, ky_, row_tile_, sample_);
+    }
+    for (Func f : {r.loaded, r.loaded_rest}) f(col_in_, term_, ky_, panel_) = r.packed(col_in_, term_, ky_, panel_);
+    const auto product = [&](Func window, Func loaded, const Expr& term, const Expr& ky) {
+      return window(row_in_, term, ky, row_tile_, sample_) * loaded(col_in_, term, ky, panel_);
+    };
+    Expr added = sum;
+    for (int q = 0; q < gpu_terms; ++q) {
+      added = added + product(r.window_step, r.loaded, r.terms.x * gpu_terms + q, r.terms.y);
+    }
+    sum = added;
+    sum += product(r.window_rest, r.loaded_rest, run / gpu_terms * gpu_terms + r.rest.x, r.rest.y);
+  }
+
+  void load_on_gpu(Region& r, Halide::Func window, Halide::Func loaded, const Halide::RVar& step, int terms) {
+    for (Halide::Func f : {window, loaded}) {
+      f.compute_at(r.sum, step).store_in(Halide::MemoryType::Register).bound_extent(term_, terms).unroll(term_);
+    }
+    window.bound_extent(row_in_, r.shape.rows).unroll(row_in_);
+    loaded.bound_extent(col_in_, r.shape.cols()).vectorize(col_in_, facts_.gpu_vector_width).unroll(col_in_);
   }
 
   void schedule_registers(const Region& r, Halide::Func f) {

@@ -8,6 +8,7 @@
 
 #include "Halide.h"
 #include "hardware.h"
+#include "tile.h"
 
 namespace kindling {
 
@@ -21,8 +22,8 @@ class PanelSource {
                           const Halide::Expr& sample) = 0;
   /// One panel of one sample inside loop `level`.
   virtual void schedule_cpu(const Halide::LoopLevel& level) = 0;
-  /// All panels, before the product.
-  virtual void schedule_gpu() = 0;
+  /// All panels, before the product; a step `k` of a thread's `sum` loads a tile's columns into registers.
+  virtual void schedule_gpu(const Halide::Func& sum, const Halide::RVar& k) = 0;
 };
 
 class SampledProduct {
@@ -100,8 +101,12 @@ class SampledProduct {
       r.sum.bound_extent(in_tile_, shape_.cols()).bound_extent(row_in_, shape_.rows);
       r.sum.unroll(in_tile_).unroll(row_in_);
       r.sum.update().reorder(in_tile_, row_in_, r.k).unroll(in_tile_).unroll(row_in_);
-      r.a.compute_at(r.sum, r.k).store_in(MemoryType::Register).bound_extent(row_in_, shape_.rows).unroll(row_in_);
-      r.panels->schedule_gpu();
+      const Var block("block"), thread("thread");
+      load_packed_on_gpu(r.a, r.sum, r.k, row_in_, shape_.rows, facts);
+      r.a.compute_root().bound_extent(row_in_, shape_.rows).reorder(row_in_, depth_, row_tile_, sample_);
+      r.a.vectorize(row_in_, std::min(shape_.rows, facts.gpu_vector_width)).unroll(row_in_);
+      r.a.gpu_tile(depth_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf).gpu_blocks(row_tile_, sample_);
+      r.panels->schedule_gpu(r.sum, r.k);
     }
   }
 

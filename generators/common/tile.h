@@ -22,6 +22,15 @@ enum class Layout {
   in_place,           ///< contiguous along its columns, which fill whole vectors: read where it lies
 };
 
+/// GPU: the elements of a packed operand, contiguous along `in`, that a step of a thread's sum needs: a few wide loads
+/// into registers. In the accumulation itself it would be a load for each product.
+inline Halide::Func load_packed_on_gpu(Halide::Func packed, const Halide::Func& sum, const Halide::RVar& k,
+                                       const Halide::Var& in, int width, const HardwareFacts& facts) {
+  Halide::Func loaded = packed.in(sum);
+  loaded.compute_at(sum, k).store_in(Halide::MemoryType::Register).bound_extent(in, width);
+  return loaded.vectorize(in, std::min(width, facts.gpu_vector_width)).unroll(in);
+}
+
 class Tile {
  public:
   /// An operand element as an expression of k and the operand's row or column.
@@ -142,14 +151,16 @@ class Tile {
     }
   }
 
-  /// GPU: accumulators in the registers of each thread; `level` is the consumer's innermost thread loop.
-  void compute_at_thread(const Halide::LoopLevel& level) {
-    sum_.compute_at(level).store_in(Halide::MemoryType::Register);
+  /// GPU: accumulators in the registers of each thread; `level` is the consumer's innermost thread loop. Both operands
+  /// are packed before, tile by tile, so that a step loads 16 bytes at a time from places that all threads of a row or
+  /// a column share; an operand read where it lies costs a load and an address for each of its elements.
+  void compute_at_thread(const Halide::LoopLevel& level, const HardwareFacts& facts) {
+    using namespace Halide;
+    sum_.compute_at(level).store_in(MemoryType::Register);
     sum_.bound_extent(col_in_, shape_.cols()).bound_extent(row_in_, shape_.rows).unroll(col_in_).unroll(row_in_);
     sum_.update().reorder(col_in_, row_in_, k_).unroll(col_in_).unroll(row_in_);
-    // One load of each operand element a step; in the accumulation itself it would be a load for each product.
-    a_.compute_at(sum_, k_).store_in(Halide::MemoryType::Register).bound_extent(row_in_, shape_.rows).unroll(row_in_);
-    b_.compute_at(sum_, k_).store_in(Halide::MemoryType::Register).bound_extent(col_in_, shape_.cols()).unroll(col_in_);
+    pack_on_gpu(a_, row_in_, row_tile_, shape_.rows, facts);
+    pack_on_gpu(b_, col_in_, panel_, shape_.cols(), facts);
   }
 
  private:
@@ -191,6 +202,16 @@ class Tile {
           .unroll(copy_b_)
           .parallel(panel_);
     }
+  }
+
+  void pack_on_gpu(Halide::Func& f, const Halide::Var& in, const Halide::Var& run, int width,
+                   const HardwareFacts& facts) {
+    using namespace Halide;
+    const Var block("block"), thread("thread");
+    load_packed_on_gpu(f, sum_, k_, in, width, facts);
+    f.compute_root().bound_extent(in, width);
+    f.reorder(in, depth_, run).vectorize(in, std::min(width, facts.gpu_vector_width)).unroll(in);
+    f.gpu_tile(depth_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf).gpu_blocks(run);
   }
 
   void schedule_registers(Halide::Func f) {
