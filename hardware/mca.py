@@ -121,15 +121,16 @@ def assembly_of(kernel, row, build):
         return Path(folder, f"{kernel}.s").read_text()
 
 
-def predict(kernel, cpu, build):
-    """A row of the report, or nothing where no inner loop multiplies and adds."""
-    name, triple = PROCESSORS[cpu]
-    row = row_named(name)
-    arch = architecture(row.triple)
+def predict(kernel, row, cpus, build):
+    """Lines of the report, one a processor; none where no inner loop multiplies and adds."""
     assembly = assembly_of(kernel, row, build)
-    body, count = hottest(assembly, arch) if assembly else ([], 0)
-    if not count:
-        return None
+    body, count = hottest(assembly, architecture(row.triple)) if assembly else ([], 0)
+    return [price(kernel, row, cpu, body, count) for cpu in cpus] if count else []
+
+
+def price(kernel, row, cpu, body, count):
+    name, triple = PROCESSORS[cpu]
+    arch = architecture(row.triple)
     each = cycles(body, cpu, triple) / count
     peak = min(cycles(best, cpu, triple) / len(best) for best in peak_bodies(body, arch))
     return {"kernel": kernel, "cpu": cpu, "row": name, "multiply_adds": count, "instructions": len(body),
@@ -156,9 +157,12 @@ def main():
             raise HardwareError(f"unknown kernel '{kernel}'; kernels stand in generators/kernels.cmake")
     build = Path(options.build) if options.build else cross.native_build(os.environ.get("PRESET", "release"), ["kindling_generators"])
     cpus = list(PROCESSORS) if options.table else [options.cpu]
-    jobs = [(kernel, cpu) for kernel in options.kernels or known for cpu in cpus]
+    by_row = {}
+    for cpu in cpus:
+        by_row.setdefault(PROCESSORS[cpu][0], []).append(cpu)
+    jobs = [(kernel, row_named(row), of_row) for kernel in options.kernels or known for row, of_row in by_row.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = [row for row in pool.map(lambda job: predict(*job, build), jobs) if row]
+        rows = [row for lines in pool.map(lambda job: predict(*job, build), jobs) for row in lines]
     if options.json:
         for row in rows:
             print(json.dumps(row))
