@@ -209,6 +209,7 @@ function(kindling_finish_kernels)
     get_property(objects GLOBAL PROPERTY KINDLING_OBJECTS_${name})
     add_library(kindling_kernels_${name} STATIC ${objects})
     set_target_properties(kindling_kernels_${name} PROPERTIES LINKER_LANGUAGE CXX EXPORT_NAME kernels_${name})
+    target_compile_options(kindling_kernels_${name} PRIVATE -O3)  # kernels written as C++
     target_include_directories(kindling_kernels_${name} PRIVATE $<TARGET_PROPERTY:Halide::Runtime,INTERFACE_INCLUDE_DIRECTORIES>)
   endforeach()
 
