@@ -82,6 +82,9 @@ def row_named(name, rows=None):
 
 def check_tools(which, find=shutil.which):
     """Raises what is missing, and how to get it."""
+    if not (ROOT / "cmake" / "toolchains" / f"{which.name}.cmake").exists():
+        raise HardwareError(f"there is no tool chain file cmake/toolchains/{which.name}.cmake: builds for {which.name} from another "
+                            "machine need one")
     missing = [command for command in which.commands if find(command) is None]
     if missing:
         raise HardwareError(f"for {which.name} there is no {' and no '.join(missing)} on this machine; "

@@ -80,6 +80,8 @@ class Triples(unittest.TestCase):
         with self.assertRaisesRegex(rows.HardwareError, "qemu-aarch64.*apt-get install .*qemu-user"):
             rows.check_tools(rows.PROCESSORS["arm-64"], find=lambda command: None if "qemu" in command else command)
         rows.check_tools(rows.PROCESSORS["arm-64"], find=lambda command: command)
+        with self.assertRaisesRegex(rows.HardwareError, "toolchains/z80.cmake"):
+            rows.check_tools(rows.Processor("z80", [], [], ""), find=lambda command: command)
 
 
 class Output(unittest.TestCase):
