@@ -4,8 +4,12 @@
 #include <kindling/error.h>
 #include <kindling/targets.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <string_view>
 
+#include "io/atomic_file.h"
 #include "methods/report_json.h"
 #include "tools/information_options.h"
 #include "tools/result_lines.h"
@@ -21,6 +25,9 @@ constexpr const char* both[] = {
     "--leaky-slope",        "--average-rate", "--divergence-limit", "--restarts",       "--restart-factor"};
 constexpr const char* layerwise[] = {"--conv-beta", "--post-iterations", "--post-lr", "--cache-mb"};
 constexpr const char* regularized[] = {"--alpha", "--gamma"};
+constexpr const char* of_plane[] = {"--noise-variance",   "--estimator",   "--critic-widths",
+                                    "--critic-lr",        "--leaky-slope", "--average-rate",
+                                    "--divergence-limit", "--restarts",    "--restart-factor"};
 constexpr const char* plain[] = {"--epochs", "--optimizer", "--momentum", "--beta1", "--beta2", "--epsilon"};
 
 bool given(const CLI::App& verb, const char* name) { return verb.count(name) > 0; }
@@ -54,6 +61,12 @@ nlohmann::json separation(const Model& model, const Dataset& data, const Context
     if (model.layers()[i].has_neurons()) last = i;
   return {{"hidden", number(separation_ratio(model, last, data, data.test, context))},
           {"outputs", number(separation_ratio(model, model.layers().size(), data, data.test, context))}};
+}
+
+void write_whole(const std::string& path, const std::string& text) {
+  io::AtomicFile file(path);
+  file.write(std::string_view(text));
+  file.commit();
 }
 
 }  // namespace
@@ -94,12 +107,30 @@ void add_objective_options(CLI::App& verb, ObjectiveArguments& a) {
   verb.add_option("--results", a.results,
                   "File that keeps a line of every finished training; one found there is not repeated")
       ->group(group);
+  verb.add_option(
+          "--plane", a.plane,
+          "File for the information plane, a JSON line a layer and step: with cross entropy from critics trained "
+          "anew at the steps of --plane-at, else from the training's own critics; see tools/plot")
+      ->group(group);
+  verb.add_option("--plane-at", a.plane_at, "Steps at which cross-entropy training is looked at, joined by ','")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->group(group);
+  option("--plane-updates", a.plane_updates, "Updates of each critic there");
   add_critic_options(verb, t.critic);
 }
 
 void check_objective(const CLI::App& verb, const ObjectiveArguments& a) {
+  if (a.plane.empty() && (given(verb, "--plane-at") || given(verb, "--plane-updates")))
+    throw Error(ErrorCode::usage, "--plane-at and --plane-updates belong to --plane");
   if (a.objective == "cross-entropy") {
-    refuse_given(verb, both, a.objective);
+    for (const char* name : both) {
+      const bool for_plane =
+          std::find(std::begin(of_plane), std::end(of_plane), std::string_view(name)) != std::end(of_plane);
+      if (given(verb, name) && (a.plane.empty() || !for_plane))
+        throw Error(ErrorCode::usage, fmt::format("{} is no option of --objective {}{}", name, a.objective,
+                                                  for_plane ? " without --plane" : ""));
+    }
     refuse_given(verb, layerwise, a.objective);
     refuse_given(verb, regularized, a.objective);
     return;
@@ -178,7 +209,42 @@ nlohmann::json train_objective(const CLI::App& verb, const ObjectiveArguments& a
                                {"seconds", seconds},
                                {"version", version()}};
   if (found == nullptr) results.add(line);
+  if (!a.plane.empty()) {
+    std::string text;
+    for (const auto& point : report.at("trace")) text += point.dump() + "\n";
+    write_whole(a.plane, text);
+  }
   return line;
+}
+
+TrainObserver plane_observer(const CLI::App& verb, const ObjectiveArguments& a, const Dataset& data,
+                             const Context& context) {
+  if (a.plane.empty()) return {};
+  LayerInformationOptions o;
+  o.estimate.critic = a.bottleneck.terms.critic;
+  // Critics that look, unlike those that a layer chases, can afford the correction that keeps them sound.
+  if (!given(verb, "--average-rate")) o.estimate.critic.average_rate = 0.01;
+  o.estimate.batch = 500;
+  o.estimate.updates = a.plane_updates;
+  o.estimate.evaluation_pairs = 20'000;
+  o.input_estimator = parse_input_estimator(a.estimator);
+  o.noise_variance = a.bottleneck.terms.noise_variance;
+  return {a.plane_at, [o, &a, &data, context, text = std::string()](std::int64_t steps, const Model& model) mutable {
+            Context silent = context;
+            silent.progress = {};
+            for (std::size_t i = 0; i < model.neuron_layers(); ++i) {
+              const LayerInformation found = estimate_layer_information(model, i, data, o, silent);
+              text += nlohmann::json{{"step", steps},
+                                     {"layer", found.layer},
+                                     {"input_nats", found.input.nats},
+                                     {"input_error", found.input.standard_error},
+                                     {"target_nats", found.target.nats},
+                                     {"target_error", found.target.standard_error}}
+                          .dump() +
+                      "\n";
+              write_whole(a.plane, text);
+            }
+          }};
 }
 
 std::string objective_text(const nlohmann::json& line) {

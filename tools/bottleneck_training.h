@@ -2,6 +2,7 @@
 #pragma once
 
 #include <kindling/bottleneck.h>
+#include <kindling/train_observer.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,9 @@ struct ObjectiveArguments {
   std::int64_t trace_every = 100;
   BottleneckOptions bottleneck;
   std::string results;
+  std::string plane;
+  std::vector<std::int64_t> plane_at{0, 10, 30, 100, 300, 1000, 3000, 10000};
+  std::int64_t plane_updates = 1000;
 };
 void add_objective_options(CLI::App& verb, ObjectiveArguments& arguments);
 /// Throws Error{usage} for an unknown objective and for options that it does not have.
@@ -31,6 +35,9 @@ void check_objective(const CLI::App& verb, const ObjectiveArguments& arguments);
 nlohmann::json train_objective(const CLI::App& verb, const ObjectiveArguments& arguments, const TrainArguments& train,
                                Model& model, const Dataset& data, nlohmann::json run, bool weights_wanted,
                                const Context& context);
+/// Writes the information plane of cross-entropy training: a JSON line for each layer at each chosen step.
+TrainObserver plane_observer(const CLI::App& verb, const ObjectiveArguments& arguments, const Dataset& data,
+                             const Context& context);
 std::string objective_text(const nlohmann::json& line);
 
 }  // namespace kindling::tools

@@ -110,7 +110,8 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
   Model model = model_of(arguments);
   const MethodSpec method = arguments.method.empty() ? MethodSpec{} : MethodSpec::parse(arguments.method);
   if (!arguments.out.empty()) check_weights_path(arguments.out);
-  for (const std::string& path : {arguments.objective.results, arguments.objective.bottleneck.checkpoint.path})
+  for (const std::string& path :
+       {arguments.objective.results, arguments.objective.plane, arguments.objective.bottleneck.checkpoint.path})
     if (!path.empty()) check_writable(path);
 
   const bool lines = !globals.json && !globals.quiet;
@@ -135,7 +136,8 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
     }
     printer.show(p);
   };
-  const TrainResult result = train(model, data, options, context);
+  const TrainResult result =
+      train(model, data, options, plane_observer(verb, arguments.objective, data, context), context);
   printer.clear();
   if (!arguments.out.empty()) save_weights(model, arguments.out);
   if (!globals.json) {

@@ -1,7 +1,8 @@
 #include <fmt/format.h>
 #include <kindling/random.h>
-#include <kindling/train.h>
+#include <kindling/train_observer.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -85,7 +86,25 @@ std::string to_string(OptimizerKind kind) {
   return "?";
 }
 
+namespace {
+
+void observe(std::int64_t steps, const Model& model, const TrainObserver& observer, kernels::Residency& residency) {
+  if (std::find(observer.at.begin(), observer.at.end(), steps) == observer.at.end()) return;
+  for (const Layer& layer : model.layers()) {
+    for (const Tensor* t : {&layer.weight, &layer.bias, &layer.running_mean, &layer.running_var})
+      if (!t->empty()) residency.fetch(t->flat());
+  }
+  observer.look(steps, model);
+}
+
+}  // namespace
+
 TrainResult train(Model& model, const Dataset& data, const TrainOptions& options, const Context& context) {
+  return train(model, data, options, {}, context);
+}
+
+TrainResult train(Model& model, const Dataset& data, const TrainOptions& options, const TrainObserver& observer,
+                  const Context& context) {
   check_options(model, data, options);
   const auto start = std::chrono::steady_clock::now();
   kernels::Execution exec = kernels::execution(context);
@@ -99,6 +118,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
   std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
 
   TrainResult result;
+  observe(0, model, observer, residency);
   result.epochs.push_back(evaluate_epoch(exec, 0, nan, model, data, options.evaluate_test, context));
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
     const auto order =
@@ -119,6 +139,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
       }
       loss_sum += loss * static_cast<double>(rows);
       ++result.steps;
+      observe(result.steps, model, observer, residency);
     }
     result.epochs.push_back(evaluate_epoch(exec, epoch, loss_sum / static_cast<double>(count), model, data,
                                            options.evaluate_test, context));
