@@ -22,9 +22,12 @@ enum class Purpose : std::uint32_t {
   subset = 8,
   dropout = 9,
   perturbation = 10,
-  critic = 20,  ///< weights of a critic of mutual information
-  pairs = 21,   ///< which samples make up its batches
-  noise = 22,   ///< what is added to a layer's outputs before their information is estimated
+  critic = 20,      ///< weights of a critic of mutual information
+  pairs = 21,       ///< which samples make up its batches
+  noise = 22,       ///< what is added to a layer's outputs before their information is estimated
+  probe = 30,       ///< inputs that a method or a simulation sends through a network
+  population = 31,  ///< draws of infinite-width population dynamics
+  teacher = 32,     ///< weights of a teacher network
   test = 255
 };
 
