@@ -3,6 +3,23 @@
 #include <cmath>
 
 namespace kindling {
+namespace {
+
+std::vector<std::pair<std::string, CorrelatedOptions>> correlated_laws() {
+  return {{"aci", aci_options()}, {"rai", rai_options()}, {"raai", raai_options()}};
+}
+
+CorrelatedOptions read_correlated_law(OptionReader& reader, CorrelatedOptions o) {
+  o.k = reader.number("k", o.k);
+  o.keep_length = reader.text("weight_variance", "") == "keep";
+  if (!o.keep_length) o.weight_variance = reader.number("weight_variance", o.weight_variance);
+  o.bias_variance = reader.number("bias_variance", o.bias_variance);
+  o.bias_entry = reader.choice<bool>("bias", o.bias_entry, {{"entry", true}, {"independent", false}});
+  o.beta_entry = reader.flag("beta", o.beta_entry);
+  return o;
+}
+
+}  // namespace
 
 BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option) {
   BaselineOptions options;
@@ -104,6 +121,18 @@ BottleneckRequest read_bottleneck(OptionReader& reader) {
   t.critic.average_rate = reader.number("average_rate", t.critic.average_rate);
   t.critic.restarts = static_cast<int>(reader.integer("restarts", t.critic.restarts));
   return request;
+}
+
+CorrelatedRequest read_correlated(OptionReader& reader, const CorrelatedOptions& law) {
+  CorrelatedRequest request{.options = read_correlated_law(reader, law)};
+  if (reader.text("match", "none") != "none")
+    request.match = reader.choice<CorrelatedOptions>("match", law, correlated_laws());
+  return request;
+}
+
+CorrelatedRequest read_he_matched(OptionReader& reader) {
+  const CorrelatedOptions like = reader.choice<CorrelatedOptions>("like", raai_options(), correlated_laws());
+  return {.options = {.k = 0}, .match = read_correlated_law(reader, like)};
 }
 
 }  // namespace kindling

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <kindling/bottleneck.h>
+#include <kindling/correlated.h>
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
 #include <kindling/methods.h>
+
+#include <optional>
 
 #include "methods/option_reader.h"
 
@@ -17,11 +20,20 @@ struct IbciRequest {
   AlphaSearchOptions search_options;
 };
 
+struct CorrelatedRequest {
+  CorrelatedOptions options;
+  std::optional<CorrelatedOptions> match;
+};
+
 /// `law_option` names the option that holds the law ("law", "base"), empty where the method's name is the law.
 BaselineOptions read_baseline(OptionReader& reader, Law fallback, const std::string& law_option);
 LsuvOptions read_lsuv(OptionReader& reader);
 JacobianOptions read_jacobian(OptionReader& reader);
 IbciRequest read_ibci(OptionReader& reader);
+/// `law` as changed by the options.
+CorrelatedRequest read_correlated(OptionReader& reader, const CorrelatedOptions& law);
+/// Independent normal weights with the lengths of the law that option `like` and the others describe.
+CorrelatedRequest read_he_matched(OptionReader& reader);
 
 /// Bottleneck training from a base law.
 struct BottleneckRequest {

@@ -68,11 +68,35 @@ const Options bottleneck_options =
             {"cache_mb", "memory for frozen outputs, MB (300)"}},
            law_options);
 
-enum class Kind { baseline, lsuv, jacobian, ibci, ibci_control, bottleneck, bottleneck_control };
+enum class Kind {
+  baseline,
+  lsuv,
+  jacobian,
+  ibci,
+  ibci_control,
+  bottleneck,
+  bottleneck_control,
+  correlated,
+  he_matched
+};
+// The options of correlated laws with the defaults of one.
+Options correlated_options(const std::string& k, const std::string& variance, bool asymmetric) {
+  const std::string bias = asymmetric ? "entry" : "independent", beta = asymmetric ? "true" : "false";
+  return {{"k", "strength, above -1: 0 independent, above 0 anti-correlated (" + k + ")"},
+          {"weight_variance",
+           "sigma_w^2, divided by fan-in, or keep: what keeps lengths without biases (" + variance + ")"},
+          {"bias_variance", "sigma_b^2 of independent biases (0)"},
+          {"bias", "entry: one more entry of each row | independent (" + bias + ")"},
+          {"beta", "true | false: one entry of each row is a Beta(2, 1) draw (" + beta + ")"}};
+}
+const Options match_option = {
+    {"match", "none | aci | rai | raai: scale every layer to the length that this law's defaults give it (none)"}};
+
 struct Entry {
   MethodInfo info;
   Kind kind;
   Law law;
+  CorrelatedOptions correlated{};
 };
 
 const std::vector<Entry>& entries() {
@@ -112,6 +136,26 @@ const std::vector<Entry>& entries() {
       {{"bottleneck-control", "bottleneck's mean and norm of every layer's weights, drawn at random", true,
         bottleneck_options},
        Kind::bottleneck_control,
+       Law::he},
+      {{"aci", "anti-correlated initialization: the entries of a row nearly cancel", false,
+        joined(correlated_options("100", "2", false), match_option)},
+       Kind::correlated,
+       Law::he,
+       aci_options()},
+      {{"rai", "random asymmetric initialization: a positive entry in every row makes fewer units dead", false,
+        joined(correlated_options("0", "0.36", true), match_option)},
+       Kind::correlated,
+       Law::he,
+       rai_options()},
+      {{"raai", "random asymmetric anti-correlated initialization: both", false,
+        joined(correlated_options("100", "0.9", true), match_option)},
+       Kind::correlated,
+       Law::he,
+       raai_options()},
+      {{"he-matched", "independent normal weights with the length that aci, rai or raai gives every layer", false,
+        joined({{"like", "aci | rai | raai: whose length; the other options change that law (raai)"}},
+               correlated_options("of like", "of like", true))},
+       Kind::he_matched,
        Law::he}};
   return all;
 }
@@ -136,8 +180,21 @@ void validate(const Entry& e, const MethodSpec& spec) {
     case Kind::ibci_control: (void)read_ibci(reader); break;
     case Kind::bottleneck:
     case Kind::bottleneck_control: (void)read_bottleneck(reader); break;
+    case Kind::correlated: (void)read_correlated(reader, e.correlated); break;
+    case Kind::he_matched: (void)read_he_matched(reader); break;
   }
   reader.finish();
+}
+
+// He's law at the same length in every layer: what a correlated law does beyond its scale shows against it. A spec that
+// is matched to a law already has that law's length.
+MethodSpec correlated_control(const MethodSpec& spec) {
+  MethodSpec control{"he-matched", spec.options};
+  control.options["like"] = spec.name;
+  const auto match = control.options.find("match");
+  if (match != control.options.end() && match->second != "none") return {"he-matched", {{"like", match->second}}};
+  if (match != control.options.end()) control.options.erase(match);
+  return control;
 }
 
 nlohmann::json run_ibci(Model& model, IbciRequest request, const Dataset& data, const Context& context) {
@@ -202,6 +259,7 @@ const MethodInfo& method_info(std::string_view name) { return entry(name).info; 
 
 MethodSpec control_of(const MethodSpec& spec) {
   if (spec.name == "bottleneck") return {"bottleneck-control", spec.options};
+  if (entry(spec.name).kind == Kind::correlated) return correlated_control(spec);
   if (spec.name != "ibci") return {};
   MethodSpec control{"ibci-control", spec.options};
   // The scale hardly depends on alpha, and a control that trains to find it would no longer be one.
@@ -223,6 +281,13 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
     case Kind::baseline: report = to_json(initialize_baseline(model, read_baseline(reader, e.law, ""), context)); break;
     case Kind::lsuv: report = to_json(initialize_lsuv(model, *data, read_lsuv(reader), context)); break;
     case Kind::jacobian: report = to_json(initialize_jacobian(model, data, read_jacobian(reader), context)); break;
+    case Kind::correlated:
+    case Kind::he_matched: {
+      const CorrelatedRequest request =
+          e.kind == Kind::correlated ? read_correlated(reader, e.correlated) : read_he_matched(reader);
+      report = to_json(initialize_correlated(model, request.options, request.match, context));
+      break;
+    }
     case Kind::ibci: report = run_ibci(model, read_ibci(reader), *data, context); break;
     case Kind::ibci_control: {
       const IbciRequest request = read_ibci(reader);

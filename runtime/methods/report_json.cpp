@@ -99,6 +99,27 @@ json to_json(const IbciReport& report) {
   return {{"seconds", report.seconds}, {"layers", layers}};
 }
 
+json to_json(const CorrelatedReport& report) {
+  json layers = json::array();
+  for (const CorrelatedLayerReport& l : report.layers) {
+    if (!l.skipped.empty()) {
+      layers.push_back(skipped_layer(l.layer, l.skipped));
+      continue;
+    }
+    json entry = {{"layer", l.layer},
+                  {"weight_variance", l.weight_variance},
+                  {"weight_stddev", l.weight_stddev},
+                  {"law_stddev", l.law_stddev},
+                  {"correlation", l.correlation},
+                  {"law_correlation", l.law_correlation},
+                  {"bias_stddev", l.bias_stddev},
+                  {"length_factor", l.length_factor}};
+    if (!l.note.empty()) entry["note"] = l.note;
+    layers.push_back(std::move(entry));
+  }
+  return {{"seconds", report.seconds}, {"layers", layers}};
+}
+
 json to_json(const AlphaSearchReport& report) {
   return {{"alphas", report.alphas}, {"validation_errors", report.validation_errors}, {"best", report.best}};
 }

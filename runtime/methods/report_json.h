@@ -2,6 +2,7 @@
 #pragma once
 
 #include <kindling/bottleneck.h>
+#include <kindling/correlated.h>
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
@@ -14,6 +15,7 @@ nlohmann::json to_json(const BaselineReport& report);
 nlohmann::json to_json(const LsuvReport& report);
 nlohmann::json to_json(const JacobianReport& report);
 nlohmann::json to_json(const IbciReport& report);
+nlohmann::json to_json(const CorrelatedReport& report);
 nlohmann::json to_json(const AlphaSearchReport& report);
 nlohmann::json to_json(const BottleneckReport& report);
 
