@@ -11,6 +11,7 @@ void add_init_command(CLI::App& program, GlobalOptions& globals);
 void add_train_command(CLI::App& program, GlobalOptions& globals);
 void add_compare_command(CLI::App& program, GlobalOptions& globals);
 void add_information_command(CLI::App& program, GlobalOptions& globals);
+void add_evaluate_command(CLI::App& program, GlobalOptions& globals);
 void add_theory_command(CLI::App& program, GlobalOptions& globals);
 void add_targets_command(CLI::App& program, GlobalOptions& globals);
 

@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
   kindling::tools::add_train_command(program, globals);
   kindling::tools::add_compare_command(program, globals);
   kindling::tools::add_information_command(program, globals);
+  kindling::tools::add_evaluate_command(program, globals);
   kindling::tools::add_theory_command(program, globals);
   kindling::tools::add_targets_command(program, globals);
   program.footer(
@@ -44,8 +45,9 @@ int run(int argc, char** argv) {
   try {
     program.parse(argc, argv);
     if (program.get_subcommands().empty()) {
-      return fail(ErrorCode::usage,
-                  "expected a verb: init, train, compare, information, theory or targets (see kindling --help)");
+      return fail(
+          ErrorCode::usage,
+          "expected a verb: init, train, compare, information, evaluate, theory or targets (see kindling --help)");
     }
     return 0;
   } catch (const CLI::Success& wish) {  // --help, --version

@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+#include <kindling/error.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "methods/teacher.h"
+
+namespace kindling {
+namespace {
+
+using nlohmann::json;
+
+constexpr int results_format = 1;
+
+json settings_of(const TeacherOptions& o) {
+  json settings = {{"experiment", "teacher"},
+                   {"depth", o.depth},
+                   {"width", o.width},
+                   {"samples", o.samples},
+                   {"validation", o.validation},
+                   {"epochs", o.epochs},
+                   {"batch", o.batch},
+                   {"optimizer", to_string(o.optimizer.kind)},
+                   {"learning_rate", o.optimizer.learning_rate},
+                   {"weight_decay", o.optimizer.weight_decay}};
+  if (o.optimizer.kind == OptimizerKind::momentum) settings["momentum"] = o.optimizer.momentum;
+  if (o.optimizer.kind == OptimizerKind::adam)
+    settings.update({{"beta1", o.optimizer.beta1}, {"beta2", o.optimizer.beta2}, {"epsilon", o.optimizer.epsilon}});
+  return settings;
+}
+
+// JSON has no NaN: null stands for it. Six digits are more than a loss over 1000 samples has.
+json rounded(const std::vector<double>& values) {
+  json list = json::array();
+  for (const double v : values) list.push_back(json::parse(std::isfinite(v) ? fmt::format("{:.6g}", v) : "null"));
+  return list;
+}
+std::vector<double> numbers(const json& list) {
+  std::vector<double> values;
+  for (const json& v : list) values.push_back(v.is_null() ? std::numeric_limits<double>::quiet_NaN() : v.get<double>());
+  return values;
+}
+
+}  // namespace
+
+TeacherResults::TeacherResults(const TeacherOptions& options) : settings_(settings_of(options).dump()) {
+  if (options.results.empty()) return;
+  file_.emplace(options.results);
+  std::size_t number = 0;
+  for (const std::string& line : file_->lines()) read_line(line, ++number, options.results);
+}
+
+void TeacherResults::read_line(const std::string& text, std::size_t number, const std::string& path) {
+  try {
+    const json line = json::parse(text);
+    if (line.at("format") != results_format) {
+      throw Error(ErrorCode::bad_input, fmt::format("line {} of '{}': format {} expected, found {}", number, path,
+                                                    results_format, line.at("format").dump()));
+    }
+    if (line.at("settings").dump() != settings_) return;
+    runs_.push_back({.task = parse_teacher_task(line.at("task").get<std::string>()),
+                     .method = line.at("method"),
+                     .seed = line.at("seed"),
+                     .train_loss = numbers(line.at("train_loss")),
+                     .validation_loss = numbers(line.at("validation_loss")),
+                     .centred_loss = numbers(line.at("centred_loss")),
+                     .target_variance = line.at("target_variance"),
+                     .seconds = line.at("seconds"),
+                     .failure = line.value("failure", ""),
+                     .resumed = true});
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::bad_input,
+                fmt::format("line {} of '{}' is not a finished run: {}", number, path, error.what()));
+  }
+}
+
+std::optional<TeacherRun> TeacherResults::find(TeacherTask task, const std::string& method, std::uint64_t seed) const {
+  for (const TeacherRun& run : runs_) {
+    if (run.task == task && run.method == method && run.seed == seed) return run;
+  }
+  return std::nullopt;
+}
+
+void TeacherResults::append(const TeacherRun& run) {
+  if (!file_) return;
+  json line = {{"format", results_format},
+               {"settings", json::parse(settings_)},
+               {"task", to_string(run.task)},
+               {"method", run.method},
+               {"seed", run.seed},
+               {"train_loss", rounded(run.train_loss)},
+               {"validation_loss", rounded(run.validation_loss)},
+               {"centred_loss", rounded(run.centred_loss)},
+               {"target_variance", run.target_variance},
+               {"seconds", run.seconds}};
+  if (!run.failure.empty()) line["failure"] = run.failure;
+  file_->append(line.dump());
+}
+
+}  // namespace kindling
