@@ -20,8 +20,9 @@ struct CorrelatedOptions {
   double bias_variance = 0;    ///< sigma_b^2 >= 0 of independent normal biases; 0 where bias_entry is set
   bool bias_entry = false;     ///< the bias is one more entry of the row, N = fan_in + 1, as in appendix G
   bool beta_entry = false;     ///< one entry of each row, chosen at random, is a Beta(2, 1) draw instead
-  bool keep_length = false;    ///< weight_variance is set so that the layer's activation keeps the length of its input
-                               ///< where biases are 0 (2 / (1 - k / (1 + k) / pi) for ReLU); not with a Beta entry
+  bool keep_length = false;    ///< weight_variance is set so that lengths stay where biases are 0, by the activation
+                               ///< that the layer's inputs went through (2 / (1 - k / (1 + k) / pi) after ReLU, 1 for
+                               ///< the first layer); not with a Beta entry
 };
 
 /// Anti-correlated initialization: k 100, variance 2, biases 0 (section 2).

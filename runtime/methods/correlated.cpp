@@ -38,9 +38,9 @@ void check_options(const CorrelatedOptions& o) {
 
 double kappa_of(double k) { return k / (1 + k); }
 
-// sigma_w^2 of a layer with this activation.
-double variance_of(const CorrelatedOptions& options, const Activation& activation) {
-  return options.keep_length ? length_keeping_variance(nonlinearity(activation), options.k) : options.weight_variance;
+// sigma_w^2 of a layer whose inputs went through this activation.
+double variance_of(const CorrelatedOptions& options, const Activation& feeding) {
+  return options.keep_length ? length_keeping_variance(nonlinearity(feeding), options.k) : options.weight_variance;
 }
 
 // Mean correlation of two entries of a row with the law's mean 0: rows' sums against rows' squares. A loop over what
@@ -61,8 +61,8 @@ double row_correlation(ConstTensorView w) {
 }
 
 CorrelatedLayerReport draw_layer(Layer& layer, std::uint32_t index, const CorrelatedOptions& options,
-                                 const Activation& activation, const Context& context) {
-  const double variance = variance_of(options, activation);
+                                 const Activation& feeding, const Context& context) {
+  const double variance = variance_of(options, feeding);
   const TensorView weight = layer.weight.view().matrix();
   const std::span<float> bias = options.bias_entry ? layer.bias.flat() : std::span<float>();
   fill_correlated_rows({context.seed, Purpose::weights, index, 0},
@@ -81,7 +81,7 @@ CorrelatedLayerReport draw_layer(Layer& layer, std::uint32_t index, const Correl
   CorrelatedLayerReport report{.layer = layer.name};
   report.weight_variance = variance;
   report.law_stddev = std::sqrt(entry_variance);
-  report.law_correlation = entries < 2 ? std::numeric_limits<double>::quiet_NaN() : -kappa / (entries - kappa);
+  report.law_correlation = entries < 2 ? std::numeric_limits<double>::quiet_NaN() : 0 - kappa / (entries - kappa);
   report.correlation = row_correlation(weight);
   if (layer.fan_in() == 1) report.note = "fan-in 1: the one weight of a row has no other to correlate with";
   return report;
@@ -160,11 +160,13 @@ CorrelatedReport initialize_correlated(Model& model, const CorrelatedOptions& op
   const auto start = std::chrono::steady_clock::now();
   CorrelatedReport report;
   std::uint32_t index = 0;
+  Activation feeding{ActivationKind::identity};
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
     context.check_stop();
     Layer& layer = model.layers()[i];
     if (layer.has_neurons()) {
-      report.layers.push_back(draw_layer(layer, index++, options, model.neuron_activation(i), context));
+      report.layers.push_back(draw_layer(layer, index++, options, feeding, context));
+      feeding = model.neuron_activation(i);
     } else {
       reset_batch_norm(layer);
       report.layers.push_back({.layer = layer.name, .skipped = skipped_reason(layer)});
