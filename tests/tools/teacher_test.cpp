@@ -4,7 +4,7 @@
 
 using namespace kindling::test;
 
-TEST_CASE("evaluate teacher prints a table and goes on from its file", "[evaluate_teacher]") {
+TEST_CASE("evaluate teacher prints a table and goes on from its file", "[teacher]") {
   const TempDir folder;
   std::vector<std::string> arguments{"evaluate",
                                      "teacher",
