@@ -13,6 +13,7 @@ void add_compare_command(CLI::App& program, GlobalOptions& globals);
 void add_information_command(CLI::App& program, GlobalOptions& globals);
 void add_evaluate_command(CLI::App& program, GlobalOptions& globals);
 void add_theory_command(CLI::App& program, GlobalOptions& globals);
+void add_inspect_command(CLI::App& program, GlobalOptions& globals);
 void add_targets_command(CLI::App& program, GlobalOptions& globals);
 
 /// The catalogue of methods with their options, for people.

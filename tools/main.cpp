@@ -38,6 +38,7 @@ int run(int argc, char** argv) {
   kindling::tools::add_information_command(program, globals);
   kindling::tools::add_evaluate_command(program, globals);
   kindling::tools::add_theory_command(program, globals);
+  kindling::tools::add_inspect_command(program, globals);
   kindling::tools::add_targets_command(program, globals);
   program.footer(
       "Exit codes: 0 done, 2 usage, 3 bad input, 4 numerical failure, 5 file trouble, 6 kernel or device, 130 "
@@ -45,9 +46,9 @@ int run(int argc, char** argv) {
   try {
     program.parse(argc, argv);
     if (program.get_subcommands().empty()) {
-      return fail(
-          ErrorCode::usage,
-          "expected a verb: init, train, compare, information, evaluate, theory or targets (see kindling --help)");
+      return fail(ErrorCode::usage,
+                  "expected a verb: init, train, compare, information, evaluate, theory, inspect or targets (see "
+                  "kindling --help)");
     }
     return 0;
   } catch (const CLI::Success& wish) {  // --help, --version

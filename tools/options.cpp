@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <kindling/error.h>
+#include <kindling/weights_file.h>
 
 #include <cerrno>
 #include <charconv>
@@ -128,6 +129,17 @@ TrainOptions train_options(const CLI::App& verb, const TrainArguments& train) {
   only_for("--momentum", OptimizerKind::momentum);
   for (const char* name : {"--beta1", "--beta2", "--epsilon"}) only_for(name, OptimizerKind::adam);
   return options;
+}
+
+Model named_model(const std::string& text, const std::string& weights_path) {
+  if (!text.empty()) return Model::parse(text);
+  const Weights weights = read_weights(weights_path);
+  const auto found = weights.metadata.find("model");
+  if (found == weights.metadata.end()) {
+    throw Error(ErrorCode::usage,
+                fmt::format("'{}' does not say which model it holds: name it (--model)", weights_path));
+  }
+  return Model::parse(found->second);
 }
 
 void check_weights_path(const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <kindling/context.h>
 #include <kindling/dataset.h>
+#include <kindling/model.h>
 #include <kindling/train.h>
 
 #include <CLI/CLI.hpp>
@@ -44,6 +45,10 @@ struct TrainArguments {
 void add_train_options(CLI::App& verb, TrainArguments& train);
 /// Throws Error{usage} for an unknown optimiser and for options that it does not have.
 TrainOptions train_options(const CLI::App& verb, const TrainArguments& train);
+
+/// The model that was named or, where `text` is empty, the one that the weights file says it holds; Error{usage} when
+/// it does not say.
+Model named_model(const std::string& text, const std::string& weights_path);
 
 /// Throws before hours of work are done for a file that cannot be written; nothing is left behind. Weights are written
 /// as `.safetensors` or `.npz`, any other name is Error{usage}.

@@ -3,7 +3,6 @@
 #include <kindling/methods.h>
 #include <kindling/model.h>
 #include <kindling/targets.h>
-#include <kindling/weights_file.h>
 
 #include <cmath>
 #include <memory>
@@ -26,20 +25,6 @@ struct TrainVerbArguments {
   TrainArguments train;
   ObjectiveArguments objective;
 };
-
-// The model that was named, or the one that the weights file says it holds.
-Model model_of(const TrainVerbArguments& arguments) {
-  if (!arguments.model.empty()) return Model::parse(arguments.model);
-  if (arguments.weights.empty())
-    throw Error(ErrorCode::usage, "train needs --model (784-256-100-10 or 3x32x32:conv16,pool2,10), found none");
-  const Weights weights = read_weights(arguments.weights);
-  const auto found = weights.metadata.find("model");
-  if (found == weights.metadata.end()) {
-    throw Error(ErrorCode::usage,
-                fmt::format("'{}' does not say which model it holds: name it (--model)", arguments.weights));
-  }
-  return Model::parse(found->second);
-}
 
 nlohmann::json result_json(const TrainResult& result) {
   nlohmann::json epochs = nlohmann::json::array();
@@ -107,7 +92,9 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
   }
   check_objective(verb, arguments.objective);
   const TrainOptions options = train_options(verb, arguments.train);
-  Model model = model_of(arguments);
+  if (arguments.model.empty() && arguments.weights.empty())
+    throw Error(ErrorCode::usage, "train needs --model (784-256-100-10 or 3x32x32:conv16,pool2,10), found none");
+  Model model = named_model(arguments.model, arguments.weights);
   const MethodSpec method = arguments.method.empty() ? MethodSpec{} : MethodSpec::parse(arguments.method);
   if (!arguments.out.empty()) check_weights_path(arguments.out);
   for (const std::string& path :

@@ -26,7 +26,7 @@ const Shape shapes[] = {{"784-256-100-10", 1000}, {"784-512-512-512-10", 1000}, 
 struct HessianProblem {
   explicit HessianProblem(const Shape& s)
       : model(Model::parse(s.model)), x({s.batch, model.inputs()}), labels(static_cast<std::size_t>(s.batch)) {
-    initialize_baseline(model, {}, {.seed = 1});
+    initialize_baseline(model, {}, context({&kernels::default_target(), 1}));
     fill_random(x.flat(), 3);
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i * 7 % 10);
     for (std::size_t l = 0; l < model.layers().size(); ++l) {
@@ -44,7 +44,13 @@ struct HessianProblem {
     fill_random(direction.flat(), 5, 0.01F);
   }
 
-  static Context context(const kernels::Execution& e) { return {.threads = e.threads, .target = e.target->name}; }
+  static Context context(const kernels::Execution& e) {
+    Context c;
+    c.seed = 1;
+    c.threads = e.threads;
+    c.target = e.target->name;
+    return c;
+  }
   [[nodiscard]] LossCurvature curvature(const kernels::Execution& e) const {
     return {model, x, {LossKind::cross_entropy, labels, {}}, context(e)};
   }
@@ -118,7 +124,7 @@ struct HessianProblem {
   std::vector<Tensor> y, dz, dw;
   std::vector<std::vector<float>> db;
   std::vector<float> loss;
-  HessianBlock block{.biases = true};
+  HessianBlock block{{}, true};
 };
 
 void add_rows(Registry& registry, const Settings& settings) {
