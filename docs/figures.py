@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Pictures of docs/mean-field.md from the program's results; needs matplotlib (pip install matplotlib).
+
+  figures.py propagation OUT.png TITLE RESULT.json [BOUNDARY ...]   RESULT: kindling theory propagate ... --json
+  figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
+  figures.py teacher OUT.png RUNS.jsonl                             RUNS: kindling evaluate teacher --results
+"""
+import json
+import math
+import sys
+from collections import defaultdict
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def propagation(out, title, path, *boundaries):
+    result = json.load(open(path))
+    layers = sorted({row["layer"] for row in result["rows"]})
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    for place, layer in enumerate(layers):
+        rows = [row for row in result["rows"] if row["layer"] == layer]
+        x = [row["weight_variance"] for row in rows]
+        colour = plt.cm.viridis(place / max(1, len(layers) - 1) * 0.9)
+        for axis, name in zip(axes, ("length", "correlation")):
+            known = [(v, row[name]) for v, row in zip(x, rows) if row[name]["mean"] is not None]
+            mean = [n["mean"] for _, n in known]
+            band = [n["stddev"] or 0 for _, n in known]
+            at = [v for v, _ in known]
+            axis.plot(at, mean, "o", color=colour, markersize=3, label=f"{layer}")
+            axis.fill_between(at, [m - b for m, b in zip(mean, band)], [m + b for m, b in zip(mean, band)],
+                              color=colour, alpha=0.25, linewidth=0)
+            axis.plot(x, [math.nan if row[name]["theory"] is None else row[name]["theory"] for row in rows], "-",
+                      color=colour, linewidth=0.8)
+    for axis in axes:
+        axis.set_xlabel(r"$\sigma_w^2$")
+        for boundary in boundaries:
+            axis.axvline(float(boundary), color="grey", linestyle="--", linewidth=0.8)
+    axes[0].set_yscale("log")
+    axes[0].set_ylim(1e-3, 1e4)
+    axes[0].set_ylabel("length q")
+    axes[1].set_ylim(-0.05, 1.05)
+    axes[1].set_ylabel("correlation c")
+    axes[1].legend(title="layer", fontsize=7, title_fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
+def phases(out, title, path):
+    result = json.load(open(path))
+    figure, axis = plt.subplots(figsize=(4.5, 3.4))
+    colours = {"ordered": "#7aa6c2", "critical": "#bbbbbb", "chaotic": "#e0a36f"}
+    for point in result["points"]:
+        diverging = point["length"]["kind"] == "diverging"
+        axis.plot(point["weight_variance"], point["bias_variance"], "s", markersize=6,
+                  color="#dddddd" if diverging else colours[point["phase"]])
+    chaos = [(b["order_chaos"], b["bias_variance"]) for b in result["boundaries"] if b["order_chaos"]]
+    axis.plot([c for c, _ in chaos], [b for _, b in chaos], "k-", linewidth=1.2)
+    if result["length_boundary"]:
+        axis.axvline(result["length_boundary"], color="black", linestyle="--", linewidth=1)
+    widths = [p["weight_variance"] for p in result["points"]]
+    axis.set_xlim(min(widths), max(widths))
+    axis.set_xlabel(r"$\sigma_w^2$")
+    axis.set_ylabel(r"$\sigma_b^2$")
+    axis.set_title(title, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
+def teacher(out, path):
+    curves = defaultdict(list)
+    for line in open(path):
+        run = json.loads(line)
+        curves[(run["settings"]["optimizer"], run["task"], run["method"])].append(run)
+    optimizers = sorted({key[0] for key in curves})
+    tasks = [t for t in ("standard", "simple", "complex") if any(key[1] == t for key in curves)]
+    methods = list(dict.fromkeys(key[2] for key in curves))
+    figure, axes = plt.subplots(len(optimizers), len(tasks), figsize=(4 * len(tasks), 3.2 * len(optimizers)),
+                                squeeze=False)
+    for i, optimizer in enumerate(optimizers):
+        for j, task in enumerate(tasks):
+            axis = axes[i][j]
+            for place, method in enumerate(methods):
+                runs = [r for r in curves.get((optimizer, task, method), []) if "failure" not in r]
+                if not runs:
+                    continue
+                logs = [[math.log(v) for v in r["centred_loss"]] for r in runs]
+                epochs = range(1, len(logs[0]))
+                mean = [sum(l[e] for l in logs) / len(logs) for e in epochs]
+                spread = [math.sqrt(sum((l[e] - m) ** 2 for l in logs) / len(logs)) for e, m in zip(epochs, mean)]
+                colour = plt.cm.tab10(place % 10)
+                axis.plot(epochs, [math.exp(m) for m in mean], "--" if "he-matched" in method else "-", color=colour,
+                          linewidth=1.2, label=method)
+                axis.fill_between(epochs, [math.exp(m - s) for m, s in zip(mean, spread)],
+                                  [math.exp(m + s) for m, s in zip(mean, spread)], color=colour, alpha=0.15, linewidth=0)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_title(f"{task} teacher, {optimizer}", fontsize=9)
+            axis.set_xlabel("epoch")
+    axes[0][0].set_ylabel("validation loss, output means removed")
+    axes[0][0].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
+if __name__ == "__main__":
+    commands = {"propagation": propagation, "phases": phases, "teacher": teacher}
+    if len(sys.argv) < 3 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    commands[sys.argv[1]](*sys.argv[2:])
