@@ -21,7 +21,7 @@ std::vector<std::string> bottleneck(const std::vector<std::string>& more) {
   std::vector<std::string> all{"train", "--model",           "256-16-10",  "--method",         "he", "--data",
                                glyphs,  "--objective",       "bottleneck", "--iterations",     "15", "--critic-widths",
                                "24-24", "--critic-lr",       "1e-3",       "--critic-updates", "2",  "--warmup",
-                               "40",    "--post-iterations", "100",        "--trace-every",    "5"};
+                               "40",    "--post-iterations", "600",        "--trace-every",    "5"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -43,7 +43,7 @@ TEST_CASE("train --objective bottleneck tells what each layer knows", "[bottlene
   CHECK(line.at("run").at("critic").at("widths") == std::vector<int>{24, 24});
   CHECK(line.at("report").at("trace").size() == 8);
   CHECK(line.at("test_error") <= 1.0);
-  CHECK(line.at("report").at("post_loss") < 2.35);  // about ln 10: fifteen iterations teach little
+  CHECK(line.at("report").at("post_loss") < 2.3);  // below ln 10: the linear layer has learned
 
   // A finished training is not repeated, and its weights can be used.
   const Outcome again = run_program(bottleneck({"--results", results}));
