@@ -6,8 +6,9 @@
 namespace kindling::tools {
 
 void add_evaluate_command(CLI::App& program, GlobalOptions& globals) {
-  CLI::App* verb = program.add_subcommand("evaluate", "Judge methods by an experiment: teacher");
+  CLI::App* verb = program.add_subcommand("evaluate", "Judge methods by an experiment: binary-tasks or teacher");
   verb->require_subcommand(1);
+  add_binary_tasks_command(*verb, globals);
   add_teacher_command(*verb, globals);
 }
 

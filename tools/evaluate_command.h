@@ -8,5 +8,6 @@
 namespace kindling::tools {
 
 void add_teacher_command(CLI::App& evaluate, GlobalOptions& globals);
+void add_binary_tasks_command(CLI::App& evaluate, GlobalOptions& globals);
 
 }  // namespace kindling::tools

@@ -71,7 +71,7 @@ void run_init(const InitArguments& arguments, const GlobalOptions& globals) {
   std::optional<Dataset> data;
   if (!arguments.data.spec.empty()) {
     data = load(arguments.data, context);
-    check_fits(model, data->train.features, data->classes);
+    check_fits(model, data->train.features, method_info(spec.name).needs_labels ? data->classes : 0);
   }
   const nlohmann::json report = nlohmann::json::parse(initialize(model, spec, data ? &*data : nullptr, context));
   context.check_stop();

@@ -28,6 +28,7 @@ struct MethodInfo {
   std::string summary;
   bool needs_data = false;
   std::vector<std::pair<std::string, std::string>> options;  ///< name, description with default
+  bool needs_labels = true;  ///< false: the model's outputs need not match the data's classes
 };
 const std::vector<MethodInfo>& method_catalogue();
 /// Throws Error{usage} listing the known methods.

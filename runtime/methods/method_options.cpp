@@ -135,4 +135,45 @@ CorrelatedRequest read_he_matched(OptionReader& reader) {
   return {.options = {.k = 0}, .match = read_correlated_law(reader, like)};
 }
 
+MmdOptions read_mmd(OptionReader& reader) {
+  MmdOptions o;
+  o.law = read_baseline(reader, Law::xavier, "law");
+  o.perturbations = reader.integer("perturbations", o.perturbations);
+  o.batch = reader.integer("batch", o.batch);
+  o.steps = reader.integer("steps", o.steps);
+  o.learning_rate = reader.number("lr", o.learning_rate);
+  o.schedule = reader.choice<RateSchedule>(
+      "schedule", o.schedule,
+      {{"constant", RateSchedule::constant}, {"linear", RateSchedule::linear}, {"cosine", RateSchedule::cosine}});
+  o.scale_squared = reader.number("s2", o.scale_squared);
+  o.uniformity = reader.number("uniformity", o.uniformity);
+  o.lambda = reader.number("lambda", o.lambda);
+  o.xi = reader.number("xi", o.xi);
+  o.statistic = reader.choice<MmdStatistic>("statistic", o.statistic, {{"v", MmdStatistic::v}, {"u", MmdStatistic::u}});
+  if (reader.text("bandwidth", "median") != "median") o.bandwidth = reader.number("bandwidth", 0);
+  o.hinge = reader.choice<SoftmaxHinge>(
+      "hinge", o.hinge,
+      {{"auto", SoftmaxHinge::automatic}, {"printed", SoftmaxHinge::printed}, {"share", SoftmaxHinge::share}});
+  o.span = reader.flag("span", o.span);
+  o.window = reader.integer("window", o.window);
+  o.patience = reader.integer("patience", o.patience);
+  o.checkpoint = reader.text("checkpoint", o.checkpoint);
+  return o;
+}
+
+bool read_mmd_match(OptionReader& reader) {
+  return reader.choice<bool>("match", false, {{"norm", false}, {"jacobian", true}});
+}
+
+RandomLabelOptions read_random_label(OptionReader& reader) {
+  RandomLabelOptions o;
+  o.law = read_baseline(reader, Law::xavier, "law");
+  o.batch = reader.integer("batch", o.batch);
+  o.steps = reader.integer("steps", o.steps);
+  o.learning_rate = reader.number("lr", o.learning_rate);
+  o.window = reader.integer("window", o.window);
+  o.patience = reader.integer("patience", o.patience);
+  return o;
+}
+
 }  // namespace kindling

@@ -7,6 +7,7 @@
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
 #include <kindling/methods.h>
+#include <kindling/mmd.h>
 
 #include <optional>
 
@@ -41,5 +42,9 @@ struct BottleneckRequest {
   BottleneckOptions options;
 };
 BottleneckRequest read_bottleneck(OptionReader& reader);
+MmdOptions read_mmd(OptionReader& reader);
+/// Whether mmd-control matches Jacobians too.
+bool read_mmd_match(OptionReader& reader);
+RandomLabelOptions read_random_label(OptionReader& reader);
 
 }  // namespace kindling

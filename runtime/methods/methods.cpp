@@ -77,7 +77,10 @@ enum class Kind {
   bottleneck,
   bottleneck_control,
   correlated,
-  he_matched
+  he_matched,
+  mmd,
+  mmd_control,
+  random_label
 };
 // The options of correlated laws with the defaults of one.
 Options correlated_options(const std::string& k, const std::string& variance, bool asymmetric) {
@@ -91,6 +94,34 @@ Options correlated_options(const std::string& k, const std::string& variance, bo
 }
 const Options match_option = {
     {"match", "none | aci | rai | raai: scale every layer to the length that this law's defaults give it (none)"}};
+
+const Options mmd_options =
+    joined({{"law", "xavier | he | lecun | orthogonal: where the search starts (xavier)"},
+            {"perturbations", "S, perturbed networks a step (16)"},
+            {"batch", "inputs a step (50)"},
+            {"steps", "at most so many (1200)"},
+            {"lr", "learning rate of Adam (0.0003)"},
+            {"schedule", "constant | linear | cosine: the rate's way down to 0 (constant)"},
+            {"s2", "variance of the perturbations times the fan (0.5)"},
+            {"uniformity", "weight of L_uni (1)"},
+            {"lambda", "weight of L_sd (0.4)"},
+            {"xi", "weight of L_iod (1)"},
+            {"statistic", "v | u (v)"},
+            {"bandwidth", "median | a number: of the kernel (median)"},
+            {"hinge", "auto | printed | share: L_sd's form; auto: printed for 2 outputs, else share (auto)"},
+            {"span", "true | false: draw the first layer's perturbation in the span of the batch (true)"},
+            {"window", "steps averaged for curve, choice and early stop (50)"},
+            {"patience", "windows without improvement before stopping; 0: never (10)"},
+            {"checkpoint", "safetensors file to go on from, written after every window (none)"}},
+           law_options);
+const Options random_label_options =
+    joined({{"law", "xavier | he | lecun | orthogonal: where the search starts (xavier)"},
+            {"batch", "inputs a step (50)"},
+            {"steps", "at most so many (1200)"},
+            {"lr", "learning rate of Adam (0.001)"},
+            {"window", "steps averaged for curve, choice and early stop (50)"},
+            {"patience", "windows without improvement before stopping; 0: never (10)"}},
+           law_options);
 
 struct Entry {
   MethodInfo info;
@@ -156,7 +187,19 @@ const std::vector<Entry>& entries() {
         joined({{"like", "aci | rai | raai: whose length; the other options change that law (raai)"}},
                correlated_options("of like", "of like", true))},
        Kind::he_matched,
-       Law::he}};
+       Law::he},
+      {{"mmd", "Lee et al. 2023: learned from unlabelled inputs by maximum mean discrepancy", true, mmd_options, false},
+       Kind::mmd,
+       Law::xavier},
+      {{"mmd-control", "random weights of mmd's means and norms, layer by layer", true,
+        joined({{"match", "norm | jacobian: match the mean norms of the Jacobians' rows too (norm)"}}, mmd_options),
+        false},
+       Kind::mmd_control,
+       Law::xavier},
+      {{"random-label", "Pondenkandath et al. 2018: pre-trained on labels drawn anew for every batch", true,
+        random_label_options, false},
+       Kind::random_label,
+       Law::xavier}};
   return all;
 }
 
@@ -182,6 +225,12 @@ void validate(const Entry& e, const MethodSpec& spec) {
     case Kind::bottleneck_control: (void)read_bottleneck(reader); break;
     case Kind::correlated: (void)read_correlated(reader, e.correlated); break;
     case Kind::he_matched: (void)read_he_matched(reader); break;
+    case Kind::mmd: (void)read_mmd(reader); break;
+    case Kind::mmd_control:
+      (void)read_mmd(reader);
+      (void)read_mmd_match(reader);
+      break;
+    case Kind::random_label: (void)read_random_label(reader); break;
   }
   reader.finish();
 }
@@ -260,6 +309,7 @@ const MethodInfo& method_info(std::string_view name) { return entry(name).info; 
 MethodSpec control_of(const MethodSpec& spec) {
   if (spec.name == "bottleneck") return {"bottleneck-control", spec.options};
   if (entry(spec.name).kind == Kind::correlated) return correlated_control(spec);
+  if (spec.name == "mmd") return {"mmd-control", spec.options};
   if (spec.name != "ibci") return {};
   MethodSpec control{"ibci-control", spec.options};
   // The scale hardly depends on alpha, and a control that trains to find it would no longer be one.
@@ -303,6 +353,15 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
       if (e.kind == Kind::bottleneck_control) randomize_matched(model, context);
       break;
     }
+    case Kind::mmd: report = to_json(initialize_mmd(model, *data, read_mmd(reader), context)); break;
+    case Kind::mmd_control: {
+      const MmdOptions options = read_mmd(reader);
+      report = to_json(initialize_mmd_control(model, *data, options, read_mmd_match(reader), context));
+      break;
+    }
+    case Kind::random_label:
+      report = to_json(initialize_random_label(model, *data, read_random_label(reader), context));
+      break;
   }
   report["method"] = spec.text();
   return report.dump();

@@ -152,4 +152,31 @@ json to_json(const BottleneckReport& report) {
           {"resumed", report.resumed}};
 }
 
+json to_json(const MmdReport& report) {
+  const auto terms = [](const MmdTerms& t) {
+    return json{{"uniformity", t.uniformity}, {"softmax", t.softmax}, {"detachment", t.detachment}, {"total", t.total}};
+  };
+  json curve = json::array();
+  for (const MmdRecord& r : report.curve) {
+    json record = terms(r.terms);
+    record["step"] = r.step;
+    curve.push_back(record);
+  }
+  json layers = json::array();
+  for (const auto& [layer, moved] : report.movement) layers.push_back({{"layer", layer}, {"moved", moved}});
+  return {{"seconds", report.seconds},  {"layers", layers},
+          {"steps", report.steps},      {"stopped", report.stopped},
+          {"resumed", report.resumed},  {"best_step", report.best_step},
+          {"best", terms(report.best)}, {"curve", curve}};
+}
+
+json to_json(const MmdControlReport& report) {
+  json learned = to_json(report.learned), layers = json::array();
+  for (const auto& [layer, scale] : report.weight_scale) layers.push_back({{"layer", layer}, {"weight_scale", scale}});
+  return {{"seconds", report.learned.seconds},
+          {"layers", layers},
+          {"jacobian_mismatch", report.jacobian_mismatch},
+          {"learned", learned}};
+}
+
 }  // namespace kindling

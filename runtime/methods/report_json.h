@@ -6,6 +6,7 @@
 #include <kindling/ibci.h>
 #include <kindling/initialize.h>
 #include <kindling/jacobian.h>
+#include <kindling/mmd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -18,5 +19,7 @@ nlohmann::json to_json(const IbciReport& report);
 nlohmann::json to_json(const CorrelatedReport& report);
 nlohmann::json to_json(const AlphaSearchReport& report);
 nlohmann::json to_json(const BottleneckReport& report);
+nlohmann::json to_json(const MmdReport& report);
+nlohmann::json to_json(const MmdControlReport& report);
 
 }  // namespace kindling

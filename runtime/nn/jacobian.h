@@ -40,6 +40,12 @@ struct LayerGradient {
   Tensor bias;    ///< fan_out
 };
 
+/// Zeros like a layer's parameters, nothing for a layer without.
+inline LayerGradient empty_gradient(const Layer& layer) {
+  if (layer.weight.empty()) return {};
+  return {Tensor(layer.weight.shape()), Tensor(layer.bias.shape())};
+}
+
 /// Given the row norms of some samples, what a scalar F changes by with each of them. norms and gradient are L x (count
 /// d), the samples first .. first + count - 1; gradient comes zero-filled.
 using NormGradient =

@@ -17,7 +17,8 @@ namespace {
 
 bool is_smooth(const Activation& a) { return a.kind == ActivationKind::tanh || a.kind == ActivationKind::sigmoid; }
 
-// What the gradient at a layer's outputs holds the derivative of, given the same of the layer below.
+}  // namespace
+
 Activation carried_by(const Layer& layer, const Activation& below) {
   switch (layer.kind) {
     case LayerKind::dense:
@@ -32,8 +33,6 @@ Activation carried_by(const Layer& layer, const Activation& below) {
   }
   return {ActivationKind::identity};
 }
-
-}  // namespace
 
 Activation output_activation(const Model& model) {
   Activation current{ActivationKind::identity};

@@ -80,6 +80,9 @@ class Trainer {
   std::vector<float> losses_;
 };
 
+/// What the gradient at a layer's outputs holds the derivative of, given the same of the layer below.
+Activation carried_by(const Layer& layer, const Activation& below);
+
 /// The activation that the model's outputs went through last.
 Activation output_activation(const Model& model);
 
