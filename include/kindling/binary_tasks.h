@@ -36,7 +36,7 @@ struct BinaryTasksRun {
   std::int64_t labels = 0;       ///< N
   std::vector<double> accuracy;  ///< of each task, on the test split, after the epoch of the lowest validation loss
                                  ///< (the first on ties)
-  std::vector<int> epoch;  ///< that epoch
+  std::vector<int> epoch;        ///< that epoch
   double init_seconds = 0;
   std::string init_report;  ///< JSON object without curves
   std::string failure;      ///< empty, or the message of the Error{numerical} that ended the initialization

@@ -126,7 +126,7 @@ MmdReport initialize_random_label(Model& model, const Dataset& data, const Rando
 /// match theta0's too (dense layers only); their norms then differ by what the report says.
 struct MmdControlReport {
   MmdReport learned;
-  std::vector<std::pair<std::string, double>> weight_scale;  ///< layer, factor that matched the Jacobians
+  std::vector<std::pair<std::string, double>> weight_scale;  ///< layer, factor that matched the Jacobians, else 1
   double jacobian_mismatch = 0;                              ///< greatest relative difference left
 };
 MmdControlReport initialize_mmd_control(Model& model, const Dataset& data, const MmdOptions& options,

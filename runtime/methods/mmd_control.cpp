@@ -107,7 +107,12 @@ MmdControlReport initialize_mmd_control(Model& model, const Dataset& data, const
     redraw({context.seed, Purpose::candidates, unit, 0}, layer.weight.flat(), context);
     redraw({context.seed, Purpose::candidates, unit, 1}, layer.bias.flat(), context);
   }
-  if (match_jacobian) match(control, learned, data, report, context);
+  if (match_jacobian) {
+    match(control, learned, data, report, context);
+  } else {
+    for (const Layer& layer : control.layers())
+      if (layer.has_neurons()) report.weight_scale.emplace_back(layer.name, 1.0);
+  }
   calibrate_batch_norms(control, data, context);
   model = std::move(control);
   return report;

@@ -192,8 +192,10 @@ class LayerJacobian {
   }
 
   void scale_channels(const Step& step, ConstTensorView x, TensorView y) {
-    const std::vector<float> zero(step.scale.size(), 0.0F), one(step.scale.size(), 1.0F);
-    kernels::batch_norm_inference(exec_, x, {step.scale, zero, 0.0F}, zero, one, identity, y);
+    // Variance and epsilon add up to exactly 1.
+    constexpr float epsilon = 0x1p-10F;
+    const std::vector<float> zero(step.scale.size(), 0.0F), variance(step.scale.size(), 1 - epsilon);
+    kernels::batch_norm_inference(exec_, x, {step.scale, zero, epsilon}, zero, variance, identity, y);
   }
 
   // S at every layer, and the norms (points x rows).
