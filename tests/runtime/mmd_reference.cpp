@@ -77,6 +77,21 @@ MatrixXd max_pool(const MatrixXd& x, const Layer& l) {
   return y;
 }
 
+MatrixXd average_pool(const MatrixXd& x, const Layer& l) {
+  MatrixXd y = MatrixXd::Zero(x.rows(), l.output.features());
+  for (std::int64_t h = 0; h < l.output.height; ++h)
+    for (std::int64_t w = 0; w < l.output.width; ++w)
+      for (std::int64_t c = 0; c < l.output.channels; ++c)
+        for (std::int64_t i = 0; i < l.window.height; ++i)
+          for (std::int64_t j = 0; j < l.window.width; ++j) {
+            const std::int64_t row = h * l.window.stride + i, col = w * l.window.stride + j;
+            y.col((h * l.output.width + w) * l.output.channels + c) +=
+                x.col((row * l.input.width + col) * l.input.channels + c) /
+                static_cast<double>(l.window.height * l.window.width);
+          }
+  return y;
+}
+
 MatrixXd flatten(const MatrixXd& x, const ImageShape& shape) {
   MatrixXd y(x.rows(), x.cols());
   for (std::int64_t p = 0; p < shape.height * shape.width; ++p)
@@ -230,6 +245,7 @@ MmdReference::Matrix MmdReference::affine(const Matrix& x, std::size_t index, st
     }
     case LayerKind::conv2d: return convolution(x, l, p.weight, p.bias);
     case LayerKind::max_pool: return max_pool(x, l);
+    case LayerKind::average_pool: return average_pool(x, l);
     case LayerKind::flatten: return flatten(x, l.input);
     case LayerKind::batch_norm: {
       const std::int64_t channels = l.weight.size();
@@ -242,8 +258,9 @@ MmdReference::Matrix MmdReference::affine(const Matrix& x, std::size_t index, st
       }
       return u;
     }
-    default: return x;
+    case LayerKind::dropout: return x;
   }
+  throw Error(ErrorCode::usage, "a layer that the reference does not know");
 }
 
 // Softmax outputs, B x d.
