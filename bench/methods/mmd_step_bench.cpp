@@ -40,13 +40,19 @@ struct MmdProblem {
     objective.evaluate(model, x, static_cast<std::uint32_t>(steps), true, context(execution));
     adam_update(execution, model, objective.gradients(), adam, 1e-5, steps);
   }
-  // The slope along the gradient, by central differences of the loss under the same draws.
+  // The slope along the gradient, by central differences of the loss under the same draws. Without L_iod: its gradient
+  // holds the ReLU masks, which flip across a finite step; and with a fixed bandwidth, since the gradient holds the
+  // median.
   void verify(const kernels::Execution& execution) {
+    MmdOptions smooth_terms = options;
+    smooth_terms.xi = 0;
+    smooth_terms.bandwidth = 0.5;
+    MmdObjective smooth(model, smooth_terms, batch);
     model = start.clone();
-    objective.evaluate(model, x, 1, true, context(execution));
+    smooth.evaluate(model, x, 1, true, context(execution));
     std::vector<Tensor> direction;
     double square = 0;
-    for (const LayerGradient& g : objective.gradients()) {
+    for (const LayerGradient& g : smooth.gradients()) {
       direction.push_back(g.weight.clone());
       for (const float v : g.weight.flat()) square += double{v} * double{v};
     }
@@ -59,7 +65,7 @@ struct MmdProblem {
               static_cast<float>(sign * h / std::sqrt(square)) * direction[l].data()[i];
         }
       }
-      return objective.evaluate(model, x, 1, false, context(execution)).total;
+      return smooth.evaluate(model, x, 1, false, context(execution)).total;
     };
     const double slope = (at(1) - at(-1)) / (2 * h);
     model = start.clone();
