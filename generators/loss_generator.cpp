@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "common/activation.h"
+#include "common/class_sums.h"
 #include "common/elementwise.h"
 #include "common/polynomials.h"
 
@@ -74,19 +75,9 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
   // the classes. Measured against a training step, of which it must stay under 2 %.
   void schedule_cpu() {
     const HardwareFacts facts = hardware_facts(get_target());
-    const int v = facts.vector_width, tile_rows = v * facts.elementwise_unroll;
-    const int task_rows = facts.parallel_grain / 64;
-    const Var tile("tile"), lane("lane"), task("task"), tile_in("tile_in"), row("row");
-    rows_.compute_root()
-        .split(n_, tile, lane, tile_rows, TailStrategy::RoundUp)
-        .split(tile, task, tile_in, task_rows / tile_rows, TailStrategy::GuardWithIf)
-        .vectorize(lane, v)
-        .unroll(lane)
-        .parallel(task);
-    for (Func f : {top_, total_}) {
-      f.compute_at(rows_, tile_in).bound_extent(n_, tile_rows).vectorize(n_, v).unroll(n_);
-      f.update().reorder(n_, classes_).vectorize(n_, v).unroll(n_);
-    }
+    const int v = facts.vector_width, task_rows = class_sum_task_rows(facts);
+    const Var task("task"), row("row");
+    schedule_class_sums_cpu(rows_, {top_, total_}, n_, classes_, facts);
     loss.vectorize(n_, v, TailStrategy::GuardWithIf);
     prediction.vectorize(n_, v, TailStrategy::GuardWithIf);
     if (with_gradient) {
@@ -98,11 +89,7 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
 
   // A thread per row for the sums, a thread per element for the gradient. Measured by registers under ptxas.
   void schedule_gpu() {
-    const HardwareFacts facts = hardware_facts(get_target());
-    const Var block("block"), thread("thread");
-    rows_.compute_root().gpu_tile(n_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
-    top_.compute_at(rows_, thread);
-    total_.compute_at(rows_, thread);
+    schedule_class_sums_gpu(rows_, {top_, total_}, n_, hardware_facts(get_target()));
     schedule_elements(Func(loss), n_, get_target());
     schedule_elements(Func(prediction), n_, get_target());
     if (with_gradient) schedule_matrix(Func(*gradient_), c_, n_, logits.dim(0).extent(), get_target());

@@ -1,6 +1,7 @@
 // The second derivative of softmax cross-entropy, applied to a vector for every sample.
 #include <limits>
 
+#include "common/class_sums.h"
 #include "common/elementwise.h"
 #include "common/polynomials.h"
 
@@ -55,19 +56,9 @@ class SoftmaxHessianProduct : public Generator<SoftmaxHessianProduct> {
   // softmax_cross_entropy, which moves as many bytes.
   void schedule_cpu() {
     const HardwareFacts facts = hardware_facts(get_target());
-    const int v = facts.vector_width, tile_rows = v * facts.elementwise_unroll;
-    const int task_rows = facts.parallel_grain / 64;
-    const Var tile("tile"), lane("lane"), task("task"), tile_in("tile_in"), row("row");
-    rows_.compute_root()
-        .split(n_, tile, lane, tile_rows, TailStrategy::RoundUp)
-        .split(tile, task, tile_in, task_rows / tile_rows, TailStrategy::GuardWithIf)
-        .vectorize(lane, v)
-        .unroll(lane)
-        .parallel(task);
-    for (Func f : {top_, sums_}) {
-      f.compute_at(rows_, tile_in).bound_extent(n_, tile_rows).vectorize(n_, v).unroll(n_);
-      f.update().reorder(n_, classes_).vectorize(n_, v).unroll(n_);
-    }
+    const int v = facts.vector_width, task_rows = class_sum_task_rows(facts);
+    const Var task("task"), row("row");
+    schedule_class_sums_cpu(rows_, {top_, sums_}, n_, classes_, facts);
     Func(product)
         .split(n_, task, row, task_rows, TailStrategy::GuardWithIf)
         .vectorize(c_, v, TailStrategy::GuardWithIf)
@@ -76,11 +67,7 @@ class SoftmaxHessianProduct : public Generator<SoftmaxHessianProduct> {
 
   // A thread per row for the sums, a thread per element for the product. Measured by registers under ptxas.
   void schedule_gpu() {
-    const Var block("block"), thread("thread");
-    rows_.compute_root().gpu_tile(n_, block, thread, hardware_facts(get_target()).gpu_threads,
-                                  TailStrategy::GuardWithIf);
-    top_.compute_at(rows_, thread);
-    sums_.compute_at(rows_, thread);
+    schedule_class_sums_gpu(rows_, {top_, sums_}, n_, hardware_facts(get_target()));
     schedule_matrix(Func(product), c_, n_, logits.dim(0).extent(), get_target());
   }
 
