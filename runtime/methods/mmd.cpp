@@ -78,13 +78,7 @@ MmdReport initialize_mmd(Model& model, const Dataset& data, const MmdOptions& op
     if (!options.checkpoint.empty()) write_checkpoint(options.checkpoint, settings, step, current, adam, windows);
     context.report({"mmd", step, options.steps, progress_text(windows.curve.back().terms)});
   }
-  report.stopped = report.steps < options.steps
-                       ? fmt::format("no improvement in {} windows of {} steps", options.patience, options.window)
-                       : "all steps done";
-  windows.fill(report);
-  calibrate_batch_norms(*windows.best, data, context);
-  report.movement = movement(initial, *windows.best);
-  model = std::move(*windows.best);
+  windows.finish(model, initial, data, report, context);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

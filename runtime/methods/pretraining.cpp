@@ -14,6 +14,23 @@ namespace {
 
 constexpr std::uint32_t shuffle_unit = 0x80000000U;  // beside the passes of supervised training
 
+// |W - W_start| / |W_start| of every layer with neurons.
+std::vector<std::pair<std::string, double>> movement(const Model& start, const Model& end) {
+  std::vector<std::pair<std::string, double>> result;
+  for (std::size_t i = 0; i < start.layers().size(); ++i) {
+    const Layer &a = start.layers()[i], &b = end.layers()[i];
+    if (!a.has_neurons()) continue;
+    double moved = 0, norm = 0;
+    for (std::int64_t k = 0; k < a.weight.size(); ++k) {
+      const double from = a.weight.data()[k], to = b.weight.data()[k];
+      moved += (to - from) * (to - from);
+      norm += from * from;
+    }
+    result.emplace_back(a.name, std::sqrt(moved / norm));
+  }
+  return result;
+}
+
 }  // namespace
 
 UnlabelledBatches::UnlabelledBatches(std::string_view method, const Dataset& data, std::int64_t batch,
@@ -68,26 +85,16 @@ bool BestWindow::exhausted() const {
   return patience_ > 0 && !curve.empty() && static_cast<std::int64_t>(curve.size() - 1 - best_index) >= patience_;
 }
 
-void BestWindow::fill(MmdReport& report) const {
+void BestWindow::finish(Model& model, const Model& start, const Dataset& data, MmdReport& report,
+                        const Context& context) {
+  report.stopped = report.steps < steps_ ? fmt::format("no improvement in {} windows of {} steps", patience_, window_)
+                                         : "all steps done";
   report.curve = curve;
   report.best_step = curve[best_index].step;
   report.best = curve[best_index].terms;
-}
-
-std::vector<std::pair<std::string, double>> movement(const Model& start, const Model& end) {
-  std::vector<std::pair<std::string, double>> result;
-  for (std::size_t i = 0; i < start.layers().size(); ++i) {
-    const Layer &a = start.layers()[i], &b = end.layers()[i];
-    if (!a.has_neurons()) continue;
-    double moved = 0, norm = 0;
-    for (std::int64_t k = 0; k < a.weight.size(); ++k) {
-      const double from = a.weight.data()[k], to = b.weight.data()[k];
-      moved += (to - from) * (to - from);
-      norm += from * from;
-    }
-    result.emplace_back(a.name, std::sqrt(moved / norm));
-  }
-  return result;
+  calibrate_batch_norms(*best, data, context);
+  report.movement = movement(start, *best);
+  model = std::move(*best);
 }
 
 void calibrate_batch_norms(Model& model, const Dataset& data, const Context& context) {

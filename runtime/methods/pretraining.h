@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "kernels/dispatch.h"
@@ -39,7 +38,7 @@ class UnlabelledBatches {
 class BestWindow {
  public:
   BestWindow(std::int64_t window, std::int64_t patience, std::int64_t steps)
-      : window_(std::min(window, steps)), patience_(patience) {}
+      : window_(std::min(window, steps)), patience_(patience), steps_(steps) {}
 
   /// Adds the losses of a step. True at the end of a window, whose record is then the curve's last.
   bool add(std::int64_t step, const MmdTerms& terms);
@@ -53,16 +52,14 @@ class BestWindow {
   std::optional<Model> best;
   std::size_t best_index = 0;  // in the curve
 
-  /// Curve, best step and loss into a report.
-  void fill(MmdReport& report) const;
+  /// Ends a search that began with `start` and has taken report.steps steps: moves the best parameters into `model`,
+  /// its batch-norms calibrated, and fills in the report but for its seconds.
+  void finish(Model& model, const Model& start, const Dataset& data, MmdReport& report, const Context& context);
 
  private:
-  std::int64_t window_, patience_, count_ = 0;
+  std::int64_t window_, patience_, steps_, count_ = 0;
   MmdTerms sum_;
 };
-
-/// |W - W_start| / |W_start| of every layer with neurons.
-std::vector<std::pair<std::string, double>> movement(const Model& start, const Model& end);
 
 /// Running statistics of all batch-norm layers from the training inputs.
 void calibrate_batch_norms(Model& model, const Dataset& data, const Context& context);

@@ -65,13 +65,7 @@ MmdReport initialize_random_label(Model& model, const Dataset& data, const Rando
     windows.keep_if_best(current);
     context.report({"random-label", step, options.steps, fmt::format("loss {:.4f}", windows.curve.back().terms.total)});
   }
-  report.stopped = report.steps < options.steps
-                       ? fmt::format("no improvement in {} windows of {} steps", options.patience, options.window)
-                       : "all steps done";
-  windows.fill(report);
-  calibrate_batch_norms(*windows.best, data, context);
-  report.movement = movement(initial, *windows.best);
-  model = std::move(*windows.best);
+  windows.finish(model, initial, data, report, context);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
