@@ -115,8 +115,8 @@ class Runner {
     data_json_ = run_settings(data, {}).data;
     target_ = kernels::execution(context).target->name;
     if (!options.results.empty()) {
-      file_.emplace(options.results);
-      read();
+      file_.emplace(options.results, [this](std::string_view line, std::size_t number) { read_line(line, number); });
+      if (!file_->cut().empty()) notes_.push_back(file_->cut());
     }
     if (!options.cache.empty()) std::filesystem::create_directories(options.cache);
   }
@@ -142,36 +142,31 @@ class Runner {
   }
 
  private:
-  void read() {
-    std::size_t number = 0;
-    for (const std::string& line : file_->lines()) {
-      ++number;
-      try {
-        const json parsed = json::parse(line);
-        if (parsed.at("kind") != "binary-tasks" || parsed.at("format") != results_format) {
-          throw Error(ErrorCode::bad_input,
-                      fmt::format("line {} of '{}' is not a run of binary tasks", number, options_.results));
-        }
-        if (parsed.at("data").at("fingerprint") != data_json_.at("fingerprint") || parsed.at("settings") != settings_) {
-          continue;
-        }
-        BinaryTasksRun run{.model = parsed.at("model"),
-                           .method = parsed.at("method"),
-                           .seed = parsed.at("seed"),
-                           .labels = parsed.at("labels"),
-                           .accuracy = parsed.at("accuracy"),
-                           .epoch = parsed.at("epoch"),
-                           .init_seconds = parsed.at("init_seconds"),
-                           .init_report = parsed.at("init").dump(),
-                           .failure = parsed.at("failure"),
-                           .resumed = true};
-        found_.push_back(std::move(run));
-      } catch (const json::exception& error) {
+  void read_line(std::string_view line, std::size_t number) {
+    try {
+      const json parsed = json::parse(line);
+      if (parsed.at("kind") != "binary-tasks" || parsed.at("format") != results_format) {
         throw Error(ErrorCode::bad_input,
-                    fmt::format("line {} of '{}' is not a run: {}", number, options_.results, error.what()));
+                    fmt::format("line {} of '{}' is not a run of binary tasks", number, options_.results));
       }
+      if (parsed.at("data").at("fingerprint") != data_json_.at("fingerprint") || parsed.at("settings") != settings_) {
+        return;
+      }
+      BinaryTasksRun run{.model = parsed.at("model"),
+                         .method = parsed.at("method"),
+                         .seed = parsed.at("seed"),
+                         .labels = parsed.at("labels"),
+                         .accuracy = parsed.at("accuracy"),
+                         .epoch = parsed.at("epoch"),
+                         .init_seconds = parsed.at("init_seconds"),
+                         .init_report = parsed.at("init").dump(),
+                         .failure = parsed.at("failure"),
+                         .resumed = true};
+      found_.push_back(std::move(run));
+    } catch (const json::exception& error) {
+      throw Error(ErrorCode::bad_input,
+                  fmt::format("line {} of '{}' is not a run: {}", number, options_.results, error.what()));
     }
-    if (file_->cut()) notes_.push_back(fmt::format("a cut last line of '{}' was dropped", options_.results));
   }
 
   const BinaryTasksRun* find(const std::string& model, const std::string& method, std::uint64_t seed,

@@ -1,18 +1,12 @@
 #include "methods/compare_results.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <kindling/error.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <span>
-#include <system_error>
 
 namespace kindling {
 namespace {
@@ -20,7 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int results_format = 1;
-constexpr std::string_view line_start = "{\"";
 
 // FNV-1a over 64-bit words; it tells data sets apart, it does not guard against an adversary.
 class Fingerprint {
@@ -156,21 +149,6 @@ CompareRun run_from(const json& line) {
   return run;
 }
 
-// Several processes may append to one file; each line goes in whole.
-class FileLock {
- public:
-  explicit FileLock(int descriptor) : descriptor_(descriptor) {
-    while (::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
-    }
-  }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-  ~FileLock() { (void)::flock(descriptor_, LOCK_UN); }
-
- private:
-  int descriptor_;
-};
-
 }  // namespace
 
 RunSettings run_settings(const Dataset& data, const TrainOptions& options) {
@@ -178,55 +156,10 @@ RunSettings run_settings(const Dataset& data, const TrainOptions& options) {
 }
 
 ResultsFile::ResultsFile(std::string path, RunSettings settings)
-    : path_(std::move(path)), settings_(std::move(settings)) {
-  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("cannot open the results file", errno);
-  struct stat status {};
-  regular_ = ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
-  try {
-    if (regular_) read();
-  } catch (...) {
-    ::close(descriptor_);
-    throw;
-  }
-}
-
-ResultsFile::~ResultsFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-void ResultsFile::fail(const std::string& what, int error) const {
-  throw Error(ErrorCode::file, fmt::format("{} '{}': {}", what, path_, std::generic_category().message(error)));
-}
-
-void ResultsFile::read() {
-  const FileLock lock(descriptor_);
-  std::string content;
-  std::string part(std::size_t{1} << 16U, '\0');
-  off_t offset = 0;
-  while (true) {
-    const ssize_t got = ::pread(descriptor_, part.data(), part.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("cannot read the results file", errno);
-    if (got == 0) break;
-    content.append(part.data(), static_cast<std::size_t>(got));
-    offset += got;
-  }
-  std::size_t number = 0;
-  std::size_t start = 0;
-  for (std::size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', start)) {
-    read_line(std::string_view(content).substr(start, end - start), ++number);
-    start = end + 1;
-  }
-  if (start == content.size()) return;
-  // Every line is written at once with its end, so a line without one was cut off by a crash. A file without a single
-  // whole line may be somebody else's.
-  if (start == 0 && !content.starts_with(line_start)) {
-    throw Error(ErrorCode::bad_input, fmt::format("'{}' is not a results file: a line of JSON expected", path_));
-  }
-  notes_.push_back(fmt::format("line {} of '{}' was cut off while it was written ({} bytes); that run is repeated",
-                               number + 1, path_, content.size() - start));
-  if (::ftruncate(descriptor_, static_cast<off_t>(start)) != 0) fail("cannot drop the cut last line of", errno);
+    : path_(std::move(path)),
+      settings_(std::move(settings)),
+      file_(path_, [this](std::string_view line, std::size_t number) { read_line(line, number); }) {
+  if (!file_.cut().empty()) notes_.push_back(file_.cut());
 }
 
 void ResultsFile::read_line(std::string_view line, std::size_t number) {
@@ -257,25 +190,7 @@ std::optional<CompareRun> ResultsFile::find(const std::string& model, const std:
 
 void ResultsFile::append(const CompareRun& run) {
   // Messages may hold file names in any encoding.
-  const std::string line = to_json(run, settings_).dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  const FileLock lock(descriptor_);
-  struct stat before {};
-  if (::fstat(descriptor_, &before) != 0) fail("cannot write the results file", errno);
-  std::size_t done = 0;
-  int error = 0;
-  while (done < line.size() && error == 0) {
-    const ssize_t written = ::write(descriptor_, line.data() + done, line.size() - done);
-    if (written >= 0) done += static_cast<std::size_t>(written);
-    if (written < 0 && errno != EINTR) error = errno;
-  }
-  if (error == 0 && regular_ && ::fsync(descriptor_) != 0) error = errno;
-  if (error == 0) return;
-  if (regular_ && ::ftruncate(descriptor_, before.st_size) != 0) {
-    fail(fmt::format("a write failed ({}) and its part could not be taken back from",
-                     std::generic_category().message(error)),
-         errno);
-  }
-  fail("cannot write the results file", error);
+  file_.append(to_json(run, settings_).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 }  // namespace kindling

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "io/json_lines.h"
+
 namespace kindling {
 
 /// What decides a run's result besides model, method and seed. Runs with equal `data` fingerprint and `train` may be
@@ -24,7 +26,6 @@ class ResultsFile {
   ResultsFile(std::string path, RunSettings settings);
   ResultsFile(const ResultsFile&) = delete;
   ResultsFile& operator=(const ResultsFile&) = delete;
-  ~ResultsFile();
 
   /// The finished run of that name under these settings, if the file holds it.
   [[nodiscard]] std::optional<CompareRun> find(const std::string& model, const std::string& method,
@@ -35,16 +36,13 @@ class ResultsFile {
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  void read();
   void read_line(std::string_view line, std::size_t number);
-  [[noreturn]] void fail(const std::string& what, int error) const;
 
   std::string path_;
   RunSettings settings_;
-  int descriptor_ = -1;
-  bool regular_ = false;
   std::vector<CompareRun> runs_;
   std::vector<std::string> notes_;
+  io::JsonLines file_;  // last: reading fills what stands above
 };
 
 }  // namespace kindling

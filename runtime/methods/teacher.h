@@ -31,10 +31,10 @@ class TeacherResults {
   explicit TeacherResults(const TeacherOptions& options);
   [[nodiscard]] std::optional<TeacherRun> find(TeacherTask task, const std::string& method, std::uint64_t seed) const;
   void append(const TeacherRun& run);
-  [[nodiscard]] bool cut() const { return file_ && file_->cut(); }
+  [[nodiscard]] bool cut() const { return file_ && !file_->cut().empty(); }
 
  private:
-  void read_line(const std::string& text, std::size_t number, const std::string& path);
+  void read_line(std::string_view text, std::size_t number, const std::string& path);
 
   std::string settings_;
   std::optional<io::JsonLines> file_;

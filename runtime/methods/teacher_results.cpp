@@ -47,12 +47,11 @@ std::vector<double> numbers(const json& list) {
 
 TeacherResults::TeacherResults(const TeacherOptions& options) : settings_(settings_of(options).dump()) {
   if (options.results.empty()) return;
-  file_.emplace(options.results);
-  std::size_t number = 0;
-  for (const std::string& line : file_->lines()) read_line(line, ++number, options.results);
+  file_.emplace(options.results,
+                [&](std::string_view line, std::size_t number) { read_line(line, number, options.results); });
 }
 
-void TeacherResults::read_line(const std::string& text, std::size_t number, const std::string& path) {
+void TeacherResults::read_line(std::string_view text, std::size_t number, const std::string& path) {
   try {
     const json line = json::parse(text);
     if (line.at("format") != results_format) {

@@ -26,10 +26,10 @@ class PropagationResults {
   PropagationResults(const PropagationOptions& options, const Context& context);
   [[nodiscard]] std::optional<PropagationRun> find(double weight_variance, int network) const;
   void append(const PropagationRun& run);
-  [[nodiscard]] bool cut() const { return file_ && file_->cut(); }
+  [[nodiscard]] bool cut() const { return file_ && !file_->cut().empty(); }
 
  private:
-  void read_line(const std::string& text, std::size_t number, const std::string& path);
+  void read_line(std::string_view text, std::size_t number, const std::string& path);
 
   std::string settings_;  // JSON of what decides a run besides grid value and network
   std::optional<io::JsonLines> file_;

@@ -39,12 +39,11 @@ std::vector<double> numbers(const json& list) {
 PropagationResults::PropagationResults(const PropagationOptions& options, const Context& context)
     : settings_(settings_of(options, context).dump()) {
   if (options.results.empty()) return;
-  file_.emplace(options.results);
-  std::size_t number = 0;
-  for (const std::string& line : file_->lines()) read_line(line, ++number, options.results);
+  file_.emplace(options.results,
+                [&](std::string_view line, std::size_t number) { read_line(line, number, options.results); });
 }
 
-void PropagationResults::read_line(const std::string& text, std::size_t number, const std::string& path) {
+void PropagationResults::read_line(std::string_view text, std::size_t number, const std::string& path) {
   try {
     const json line = json::parse(text);
     if (line.at("format") != results_format) {
