@@ -47,10 +47,14 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     joint_sum_(b_) += cast<double>(joint_part_.f(all_joint.x, all_joint.y, b_));
 
     // All logarithms relative to the maximum, so that an offset of the scores costs no digits.
-    const Expr log_mean = log_poly(cast<float>(power_(b_) / m));
-    const Expr kept = log_keep + (old_average(b_) - top_(b_)), fresh = log_rate + log_mean;
-    const Expr larger = select(strict_float(kept > fresh), kept, fresh);
-    const Expr mixed = larger + log_poly(exp_poly(kept - larger) + exp_poly(fresh - larger));
+    // Stages of their own: written into each other, these logarithms would be millions of expressions.
+    log_mean_(b_) = log_poly(cast<float>(power_(b_) / m));
+    const Expr log_mean = log_mean_(b_);
+    terms_(b_) = Tuple(log_keep + (old_average(b_) - top_(b_)), log_rate + log_mean);
+    const Expr kept = terms_(b_)[0], fresh = terms_(b_)[1];
+    larger_(b_) = select(strict_float(kept > fresh), kept, fresh);
+    mixed_(b_) = larger_(b_) + log_poly(exp_poly(kept - larger_(b_)) + exp_poly(fresh - larger_(b_)));
+    const Expr mixed = mixed_(b_);
     const Expr none = strict_float(old_average(b_) < std::numeric_limits<float>::lowest());
     const Expr plain = none || log_rate == 0.0F;
     rows_(b_) = Tuple(strict_float(cast<float>(joint_sum_(b_) / n) - log_mean),
@@ -77,7 +81,7 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     schedule_matrix(Func(joint_gradient), i_, b_, n, get_target());
     schedule_matrix(Func(product_gradient), i_, b_, m, get_target());
     // Of a few estimates, on the host: a device need not have float64.
-    for (Func f : {top_, power_, joint_sum_, rows_}) f.compute_root();
+    for (Func f : {top_, power_, joint_sum_, log_mean_, terms_, larger_, mixed_, rows_}) f.compute_root();
     for (Part* p : {&top_part_, &power_part_, &joint_part_}) {
       p->f.compute_root();
       if (get_target().has_gpu_feature()) {
@@ -128,7 +132,8 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
   int lanes_ = 0, block_steps_ = 0;
   Var i_{"i"}, b_{"b"}, lane_{"lane"}, block_{"block"};
   Part top_part_, power_part_, joint_part_;
-  Func top_{"top"}, power_{"power"}, joint_sum_{"joint_sum"}, rows_{"rows"};
+  Func top_{"top"}, power_{"power"}, joint_sum_{"joint_sum"}, log_mean_{"log_mean"}, terms_{"terms"}, larger_{"larger"},
+      mixed_{"mixed"}, rows_{"rows"};
 };
 
 }  // namespace

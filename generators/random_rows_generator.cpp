@@ -73,30 +73,39 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     const auto words_at = [&](const Expr& block) {
       return block_words(cast<uint32_t>(row_) * cast<uint32_t>(blocks + 1) + cast<uint32_t>(block));
     };
-    words_(block_, row_) = words_at(block_);
-    std::vector<Expr> values;
-    for (int pair = 0; pair < 4; pair += 2) {
-      const NormalPair normal =
-          normal_draws(words_(block_, row_)[pair], words_(block_, row_)[pair + 1], 0.0F, 0.0F, 1.0F);
-      values.push_back(select(4 * block_ + pair < entries, normal.first, 0.0F));
-      values.push_back(select(4 * block_ + pair + 1 < entries, normal.second, 0.0F));
+    const auto draw = [&](Draws d) {
+      d.words(block_, row_) = words_at(block_);
+      std::vector<Expr> values;
+      for (int pair = 0; pair < 4; pair += 2) {
+        const NormalPair normal =
+            normal_draws(d.words(block_, row_)[pair], d.words(block_, row_)[pair + 1], 0.0F, 0.0F, 1.0F);
+        values.push_back(select(4 * block_ + pair < entries, normal.first, 0.0F));
+        values.push_back(select(4 * block_ + pair + 1 < entries, normal.second, 0.0F));
+      }
+      d.four(block_, row_) = Tuple(values);
+      d.draw(q_, block_, row_) =
+          mux(q_, {d.four(block_, row_)[0], d.four(block_, row_)[1], d.four(block_, row_)[2], d.four(block_, row_)[3]});
+    };
+    draw(summed_);
+    // A GPU draws twice, for the sums and for what is stored.
+    if (get_target().has_gpu_feature()) {
+      draw(stored_);
+    } else {
+      stored_ = summed_;
     }
-    four_(block_, row_) = Tuple(values);
-    draw_(q_, block_, row_) =
-        mux(q_, {four_(block_, row_)[0], four_(block_, row_)[1], four_(block_, row_)[2], four_(block_, row_)[3]});
-    const auto z = [&](const Expr& k) { return draw_(k % 4, k / 4, row_); };
+    const auto z = [&](const Draws& d, const Expr& k) { return d.draw(k % 4, k / 4, row_); };
     // The sum in sixteen parts, whatever the width of a vector: the same bits on every target.
     part_ = RDom(0, (entries + parts - 1) / parts, "part");
     partial_(lane_, row_) = 0.0F;
-    partial_(lane_, row_) += z(part_ * parts + lane_);
+    partial_(lane_, row_) += z(summed_, part_ * parts + lane_);
     total_(row_) = 0.0F;
     total_(row_) += partial_(all_, row_);
     shift_(row_) = strict_float(shrink * total_(row_) / cast<float>(entries));
-    const Tuple own = words_at(blocks);
-    chosen_(row_) =
-        Tuple(select(with_beta != 0, cast<int32_t>(multiply_high(own[0], cast<uint32_t>(entries), get_target())), -1),
-              beta21_draw(own[1]));
-    out(k_, row_) = select(k_ == chosen_(row_)[0], chosen_(row_)[1], strict_float(scale * (z(k_) - shift_(row_))));
+    own_words_(row_) = words_at(blocks);
+    const Expr place = multiply_high(own_words_(row_)[0], cast<uint32_t>(entries), get_target());
+    chosen_(row_) = Tuple(select(with_beta != 0, cast<int32_t>(place), -1), beta21_draw(own_words_(row_)[1]));
+    out(k_, row_) =
+        select(k_ == chosen_(row_)[0], chosen_(row_)[1], strict_float(scale * (z(stored_, k_) - shift_(row_))));
   }
 
   void schedule() {
@@ -105,19 +114,23 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     const HardwareFacts facts = hardware_facts(get_target());
     const Var task("task"), inner("inner"), lane("lane"), row("row_in");
     if (get_target().has_gpu_feature()) {
-      // A thread per part of a row for the sums, then one per block of four entries, which draws them again. Measured
-      // by registers under ptxas.
+      // A thread per part of a row for the sums, then one per block of four entries, which draws them again. A block's
+      // words and draws are held in registers: written out where they are used, they would be millions of expressions.
+      // Measured by registers under ptxas.
       const Var x("x"), y("y"), lane_x("lane_x"), lane_y("lane_y");
       partial_.compute_root().gpu_tile(lane_, row_, x, y, lane_x, lane_y, parts, facts.gpu_block_y,
                                        TailStrategy::GuardWithIf);
       partial_.update().gpu_tile(lane_, row_, x, y, lane_x, lane_y, parts, facts.gpu_block_y,
                                  TailStrategy::GuardWithIf);
+      for (Func* f : {&summed_.words, &summed_.four}) f->compute_at(partial_, part_).store_in(MemoryType::Register);
       shift_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
       total_.compute_at(shift_, lane_x);
       chosen_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
+      own_words_.compute_at(chosen_, lane_x);
       out.split(k_, k_, inner, 4, TailStrategy::GuardWithIf)
           .unroll(inner)
           .gpu_tile(k_, row_, x, y, lane_x, lane_y, facts.gpu_block_x, facts.gpu_block_y, TailStrategy::GuardWithIf);
+      for (Func* f : {&stored_.words, &stored_.four}) f->compute_at(out, lane_x).store_in(MemoryType::Register);
       return;
     }
     // Row by row through L1: drawn, summed, shifted and stored. Measured against philox_normal of as many entries, and
@@ -127,24 +140,30 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     out.split(row_, task, row, rows, TailStrategy::GuardWithIf)
         .vectorize(k_, v, TailStrategy::GuardWithIf)
         .parallel(task);
-    draw_.compute_at(out, row).bound(q_, 0, 4).reorder(q_, block_, row_).unroll(q_);
-    draw_.split(block_, block_, lane, v, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
-    for (Func* f : {&words_, &four_}) {
-      f->compute_at(draw_, block_).bound_extent(block_, v).vectorize(block_).store_in(MemoryType::Stack);
+    Func draw = summed_.draw;
+    draw.compute_at(out, row).bound(q_, 0, 4).reorder(q_, block_, row_).unroll(q_);
+    draw.split(block_, block_, lane, v, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
+    for (Func* f : {&summed_.words, &summed_.four}) {
+      f->compute_at(draw, block_).bound_extent(block_, v).vectorize(block_).store_in(MemoryType::Stack);
     }
     partial_.compute_at(out, row).bound_extent(lane_, parts).vectorize(lane_, v).store_in(MemoryType::Stack);
     partial_.update().reorder(lane_, part_, row_).vectorize(lane_, v).unroll(lane_);
     total_.compute_at(out, row);
     shift_.compute_at(out, row);
     chosen_.compute_at(out, row);
+    own_words_.compute_at(out, row);
   }
 
  private:
   static constexpr int parts = 16;
+  // Normals of a row in blocks of four, and the words that they are made of.
+  struct Draws {
+    Func words{"words"}, four{"four"}, draw{"draw"};
+  };
   Var k_{"k"}, q_{"q"}, block_{"block"}, row_{"row"}, lane_{"part_lane"};
   RDom part_, all_{0, parts, "all"};
-  Func words_{"words"}, four_{"four"}, draw_{"draw"}, partial_{"partial"}, total_{"total"}, shift_{"shift"},
-      chosen_{"chosen"};
+  Draws summed_, stored_;
+  Func partial_{"partial"}, total_{"total"}, shift_{"shift"}, chosen_{"chosen"}, own_words_{"own_words"};
 };
 
 }  // namespace
