@@ -172,13 +172,17 @@ function(kindling_add_kernel kernel)
     set(directory "${KINDLING_GENERATED_DIR}/${name}")
     set(symbol "${kernel}__${name}")
     kindling_facts_of(${kernel} ${name} facts)
-    set(environment "")
+    set(run ${program})
     if(facts)
-      set(environment "${CMAKE_COMMAND}" -E env "KINDLING_FACTS=${facts}")
+      # Only the first word of a command may be the name of a target.
+      if(TARGET ${program})
+        set(run $<TARGET_FILE:${program}>)
+      endif()
+      set(run "${CMAKE_COMMAND}" -E env "KINDLING_FACTS=${facts}" ${run})
     endif()
     add_custom_command(
       OUTPUT "${directory}/${symbol}${product}"
-      COMMAND ${environment} ${program} -g ${arg_GENERATOR} -f ${symbol} -n ${symbol} -e ${emit} -o "${directory}"
+      COMMAND ${run} -g ${arg_GENERATOR} -f ${symbol} -n ${symbol} -e ${emit} -o "${directory}"
               "target=${halide_target}-no_runtime-user_context" ${arg_PARAMS}
       DEPENDS ${program}
       COMMENT "Kernel ${symbol}"

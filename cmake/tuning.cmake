@@ -1,2 +1,8 @@
 # Facts that were measured on a machine where they differ from generators/common/hardware.h, a line per row and kernel
 # family, written by `./dev tune <row> <family>`: kindling_tune(<row> <expression over kernel names> <fact>=<value> ...)
+
+# Batches of 100 samples are whole tiles of five rows, and ten accumulators still cover the latency of a multiply-add; the
+# weight gradient, whose rows are units, is as fast or faster with six. Four dot products of two vectors each have less to
+# add up across lanes than six, and 100 outputs no remainder.
+kindling_tune(avx2 "^dense_(forward|input_gradient|moments)" tile_rows=5)
+kindling_tune(avx2 "^dense_forward" dot_columns=4)

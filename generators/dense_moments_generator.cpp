@@ -67,18 +67,22 @@ class DenseMoments : public Generator<DenseMoments> {
       const Expr first_row = part.group * group_rows + part.rows.y * part.height;
       part.rows.where(first_row < batch);
       const Expr n = first_row + part.rows.x;
-      const Expr c = clamp(label(min(likely(n), batch - 1)), 0, last_class);
+      // The wrapper has checked the labels.
+      const Expr c = unsafe_promise_clamped(label(min(likely(n), batch - 1)), 0, last_class);
       const Expr z = part.value(part.col, n, part.panel);
-      part.sums(part.col, klass, part.panel, part.group) = Tuple(0.0F, 0.0F);
-      const FuncRef old = part.sums(part.col, c, part.panel, part.group);
-      part.sums(part.col, c, part.panel, part.group) = Tuple(old[0] + z, old[1] + z * z);
+      // Both moments side by side in one array: one address for both.
+      part.sums(part.col, part.power, klass, part.panel, part.group) = 0.0F;
+      part.sums(part.col, part.power, c, part.panel, part.group) += select(part.power == 0, z, z * z);
 
       part.total = RDom(0, part.cols, 0, groups, "total");
       const Expr at = part.first_col + part.total.x;
-      const FuncRef group_sum = part.sums(part.total.x % part.width, klass, part.total.x / part.width, part.total.y);
+      const auto group_sum = [&](int power) {
+        return cast<double>(
+            part.sums(part.total.x % part.width, power, klass, part.total.x / part.width, part.total.y));
+      };
       part.update = moments_.num_update_definitions();
       const FuncRef all = moments_(at, klass);
-      moments_(at, klass) = Tuple(all[0] + cast<double>(group_sum[0]), all[1] + cast<double>(group_sum[1]));
+      moments_(at, klass) = Tuple(all[0] + group_sum(0), all[1] + group_sum(1));
     }
     moments = moments_;
   }
@@ -109,7 +113,7 @@ class DenseMoments : public Generator<DenseMoments> {
     Expr first_col, cols;
     std::function<Expr(Expr col, Expr row)> sum;
     std::function<void(const LoopLevel&)> compute_at;
-    Var col{"col"}, row{"row"}, panel{"panel"}, group{"group"};
+    Var col{"col"}, power{"power"}, row{"row"}, panel{"panel"}, group{"group"};
     RDom rows, total;
     Func value{"value"}, sums{"sums"};
     int update = 0;
@@ -125,11 +129,18 @@ class DenseMoments : public Generator<DenseMoments> {
       moments_.update(p.update)
           .reorder(p.total.x, p.total.y, klass_)
           .vectorize(p.total.x, facts.vector_width, TailStrategy::GuardWithIf);
-      p.sums.compute_root().bound_extent(p.col, p.width).vectorize(p.col, v).unroll(p.col);
-      p.sums.update()
-          .reorder(p.col, row_in, tile, p.panel, p.group)
+      p.sums.compute_root()
+          .bound(p.power, 0, 2)
+          .bound_extent(p.col, p.width)
           .vectorize(p.col, v)
           .unroll(p.col)
+          .unroll(p.power);
+      p.sums.update()
+          .reorder(p.col, p.power, row_in, tile, p.panel, p.group)
+          .vectorize(p.col, v)
+          .unroll(p.col)
+          .unroll(p.power)
+          .unroll(row_in)
           .fuse(p.panel, p.group, task)
           .parallel(task);
       p.value.compute_at(p.sums, tile).store_in(MemoryType::Stack);
@@ -150,15 +161,16 @@ class DenseMoments : public Generator<DenseMoments> {
       const Var block("block"), thread("thread");
       const RVar row_in = p.rows.x, tile = p.rows.y;
       moments_.update(p.update).reorder(p.total.x, p.total.y, klass_);
-      p.sums.compute_root().bound_extent(p.col, p.width).unroll(p.col);
+      p.sums.compute_root().bound(p.power, 0, 2).bound_extent(p.col, p.width).unroll(p.col).unroll(p.power);
       p.sums.split(p.panel, block, thread, facts.gpu_block_x, TailStrategy::GuardWithIf)
-          .reorder(p.col, klass_, thread, block, p.group)
+          .reorder(p.col, p.power, klass_, thread, block, p.group)
           .gpu_blocks(block, p.group)
           .gpu_threads(thread);
       p.sums.update()
           .split(p.panel, block, thread, facts.gpu_block_x, TailStrategy::GuardWithIf)
-          .reorder(p.col, row_in, tile, thread, block, p.group)
+          .reorder(p.col, p.power, row_in, tile, thread, block, p.group)
           .unroll(p.col)
+          .unroll(p.power)
           .unroll(row_in)
           .gpu_blocks(block, p.group)
           .gpu_threads(thread);

@@ -26,13 +26,17 @@ class DotProducts {
         term_(0, width_, 0, operands.depth / width_, "k_" + name),
         domain_(0, Halide::select(enabled, operands.cols - first_col, 0), 0, operands.rows, "at_" + name) {
     using namespace Halide;
-    const Expr col = min(first_col + col_, operands.cols - 1), row = min(row_, operands.rows - 1);
+    const Expr col = min(likely(first_col + col_), operands.cols - 1), row = min(likely(row_), operands.rows - 1);
     const auto product = [&](const Expr& k) { return operands.a(k, row) * operands.b(k, col); };
-    // The terms beyond the last whole step come first, as the end of a step that overlaps it: masked stores are slow.
-    const Expr last = unsafe_promise_clamped(operands.depth - width_ + lane_, 0, operands.depth - 1);
     Func lanes("lanes_" + name);
-    lanes(lane_, col_, row_) = select(lane_ >= width_ - operands.depth % width_, product(last), 0.0F);
+    lanes(lane_, col_, row_) = 0.0F;
     lanes(term_.x, col_, row_) += product(term_.y * width_ + term_.x);
+    // The terms beyond the last whole step are the end of a step that overlaps it: masked stores are slow.
+    const Expr beyond = operands.depth % width_;
+    rest_ = RDom(0, width_, "rest_" + name);
+    rest_.where(beyond > 0);
+    const Expr last = unsafe_promise_clamped(operands.depth - width_ + rest_, 0, operands.depth - 1);
+    lanes(rest_, col_, row_) += select(rest_ >= width_ - beyond, product(last), 0.0F);
     sums_.push_back(lanes);
     // The lanes are added up by halves.
     for (int n = width_ / 2; n > 0; n /= 2) {
@@ -70,8 +74,10 @@ class DotProducts {
           .parallel(task);
     }
     store.vectorize(col).unroll(row);
-    // Guards around a whole sum cost little, and copies of the loops much code.
-    store.never_partition(group, tile, task);
+    // Copies of the loops are much code, and guards around the sums of a whole tile cost little; around those of a few
+    // columns they cost as much as the sums.
+    store.never_partition(tile, task);
+    by_rows ? store.never_partition(group) : store.partition(group, Partition::Always);
     compute_at(LoopLevel(target_, by_rows ? group : tile));
   }
 
@@ -98,6 +104,15 @@ class DotProducts {
         .unroll(term_.x)
         .unroll(col_)
         .unroll(row_);
+    const RVar vector("vector"), lane("lane");
+    sums_.front()
+        .update(1)
+        .split(rest_.x, vector, lane, v)
+        .reorder(lane, vector, col_, row_)
+        .vectorize(lane)
+        .unroll(vector)
+        .unroll(col_)
+        .unroll(row_);
   }
 
  private:
@@ -107,7 +122,7 @@ class DotProducts {
   int width_ = 1;
   std::vector<Halide::Func> sums_;
   Halide::Func target_;
-  Halide::RDom term_, domain_;
+  Halide::RDom term_, rest_, domain_;
   Halide::Var lane_{"lane"}, col_{"col"}, row_{"row"};
   int update_ = 0;
 };
