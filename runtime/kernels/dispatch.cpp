@@ -24,6 +24,8 @@
 namespace kindling::kernels {
 namespace {
 
+constexpr std::size_t most_arguments = 32;  // of a kernel, its user context included
+
 const halide_device_interface_t* device_interface(std::string_view feature) {
   if (feature == "opencl") return halide_opencl_device_interface();
   if (feature == "cuda") return halide_cuda_device_interface();
@@ -218,14 +220,16 @@ void Kernel::check_value(std::string_view kernel, const halide_filter_argument_t
 }
 
 void Kernel::check_overlap(std::string_view kernel, const halide_filter_metadata_t& metadata, std::span<Slot> slots) {
+  std::array<MemoryRange, most_arguments> ranges;
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    if (slots[i].buffer != nullptr) ranges[i] = MemoryRange(*slots[i].buffer->raw());
   for (std::size_t i = 0; i < slots.size(); ++i) {
     if (slots[i].buffer == nullptr || slots[i].buffer->use() == Buffer::Use::in) continue;
-    const Memory output(*slots[i].buffer->raw());
     for (std::size_t j = 0; j < slots.size(); ++j) {
-      if (slots[j].buffer == nullptr || j == i) continue;
+      if (slots[j].buffer == nullptr || j == i || apart(ranges[i], ranges[j])) continue;
       const bool input = slots[j].buffer->use() == Buffer::Use::in;
       if (!input && j < i) continue;  // this pair has been seen
-      const Memory other(*slots[j].buffer->raw());
+      const Memory output(*slots[i].buffer->raw()), other(*slots[j].buffer->raw());
       if (input && slots[i].buffer->use() == Buffer::Use::out_in_place && output == other) continue;
       if (overlap(output, other)) {
         throw Error(ErrorCode::usage, fmt::format("{}: argument '{}' overlaps '{}', which it must not", kernel,
@@ -256,7 +260,7 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
   CallState state;
   state.threads = execution.threads;
   void* user_context = &state;
-  std::array<void*, 32> arguments{};
+  std::array<void*, most_arguments> arguments;
   if (slots.size() + 1 > arguments.size()) fail("too many arguments");
   arguments[0] = static_cast<void*>(&user_context);
   for (std::size_t i = 0; i < slots.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <kindling/error.h>
 #include <kindling/tensor.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -62,6 +63,10 @@ void expect_size(std::string_view kernel, std::string_view name, std::span<T> va
 }
 
 inline void expect_labels(std::string_view kernel, std::span<const std::int32_t> labels, std::int64_t classes) {
+  // One comparison for all, since there may be little else to do for a label. A negative one is a large one.
+  std::uint32_t largest = 0;
+  for (const std::int32_t label : labels) largest = std::max(largest, static_cast<std::uint32_t>(label));
+  if (largest < classes) return;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= classes) {
       refuse(kernel, fmt::format("expected labels in 0..{}, found {} at sample {}", classes - 1, labels[i], i));

@@ -85,10 +85,30 @@ bool Memory::empty() const {
   return std::any_of(extent.begin(), extent.begin() + rank, [](std::int64_t e) { return e <= 0; });
 }
 
+bool apart(const MemoryRange& a, const MemoryRange& b) { return !before(a.begin, b.end) || !before(b.begin, a.end); }
+
+MemoryRange::MemoryRange(const halide_buffer_t& buffer)
+    : begin(reinterpret_cast<const std::byte*>(buffer.host)), end(begin) {
+  std::int64_t last = 0;
+  for (int d = 0; d < buffer.dimensions; ++d) {
+    if (buffer.dim[d].extent <= 0) return;
+    last += (std::int64_t{buffer.dim[d].extent} - 1) * buffer.dim[d].stride;
+  }
+  end = begin + (last + 1) * buffer.type.bytes();
+}
+
+MemoryRange::MemoryRange(const Memory& memory) : begin(memory.data), end(begin) {
+  std::int64_t last = 0;
+  for (std::size_t d = 0; d < static_cast<std::size_t>(memory.rank); ++d) {
+    if (memory.extent[d] <= 0) return;
+    last += (memory.extent[d] - 1) * memory.stride[d];
+  }
+  end = begin + (last + 1) * memory.element_bytes;
+}
+
 bool overlap(const Memory& a, const Memory& b) {
-  if (a.empty() || b.empty()) return false;
+  if (apart(MemoryRange(a), MemoryRange(b)) || a.empty() || b.empty()) return false;
   Runs x(a), y(b);
-  if (!before(x.begin(), y.end()) || !before(y.begin(), x.end())) return false;
   while (true) {
     if (!before(y.begin(), x.run_end())) {
       if (!x.advance()) return false;

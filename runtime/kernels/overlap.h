@@ -50,6 +50,18 @@ struct Memory {
   }
 };
 
+/// From an array's first byte to behind its last, whatever lies between: enough to tell most arrays apart, and cheap.
+struct MemoryRange {
+  const std::byte *begin = nullptr, *end = nullptr;
+
+  MemoryRange() = default;
+  explicit MemoryRange(const halide_buffer_t& buffer);
+  explicit MemoryRange(const Memory& memory);
+};
+
+/// Whether the ranges have no byte in common. (An empty range inside another is not told apart.)
+bool apart(const MemoryRange& a, const MemoryRange& b);
+
 /// Whether some byte belongs to both. Where an array's dimensions do not nest (rows that run into each other), its
 /// whole range counts.
 bool overlap(const Memory& a, const Memory& b);
