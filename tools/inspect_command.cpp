@@ -21,6 +21,7 @@ namespace {
 struct InspectArguments {
   std::string file;
   std::string model;
+  std::string features;
   std::int64_t samples = 1000;
   bool curvature = false;
   std::string loss = "cross_entropy";
@@ -51,6 +52,8 @@ void check_options(const CLI::App& verb, const InspectArguments& arguments) {
   }
   if (verb.count("--samples") > 0 && arguments.data.spec.empty())
     throw Error(ErrorCode::usage, "--samples says how many of --data, found no --data");
+  if (!arguments.features.empty() && arguments.data.spec.empty())
+    throw Error(ErrorCode::usage, "--features are those of samples: name a data set (--data)");
   if (arguments.curvature && arguments.data.spec.empty())
     throw Error(ErrorCode::usage, "--curvature is that of a loss on data: name a data set (--data)");
 }
@@ -74,6 +77,19 @@ Sampled sample(const Model& model, const Dataset& data, std::int64_t most, const
   return result;
 }
 
+// What the last layer with parameters gets for the samples, with their labels.
+void write_features(const std::string& path, const Model& model, const Sampled& samples, const Context& context) {
+  std::size_t last = model.layers().size() - 1;
+  while (last > 0 && model.layers()[last].weight.empty()) --last;
+  const Tensor x = layer_inputs(model, last, samples.x, context);
+  const std::span<const float> features = x.flat();
+  const auto count = static_cast<std::int64_t>(samples.labels.size());
+  Weights arrays;
+  arrays.tensors.push_back({"x", {count, x.view().cols()}, {features.begin(), features.end()}});
+  arrays.tensors.push_back({"y", {count}, {samples.labels.begin(), samples.labels.end()}});
+  write_weights(path, arrays);
+}
+
 void run_inspect(const CLI::App& verb, const InspectArguments& arguments, const GlobalOptions& globals) {
   check_options(verb, arguments);
   const LossKind loss = loss_of(arguments.loss);
@@ -91,6 +107,7 @@ void run_inspect(const CLI::App& verb, const InspectArguments& arguments, const 
     data_name = data.name;
     samples = sample(model, data, arguments.samples, context);
   }
+  if (!arguments.features.empty()) write_features(arguments.features, model, *samples, context);
   const Inspection inspection = inspect(model, samples ? samples->x.view() : ConstTensorView(), context);
   std::optional<CurvatureReport> curvature;
   if (arguments.curvature) {
@@ -126,6 +143,8 @@ void add_inspect_command(CLI::App& program, GlobalOptions& globals) {
   verb->add_option("--model", arguments->model,
                    "Layer widths, 784-256-100-10[:tanh], or modules (default: what the weights file says)");
   verb->add_option("--samples", arguments->samples, "The first N training samples of --data")->capture_default_str();
+  verb->add_option("--features", arguments->features,
+                   "Write what the last layer gets for these samples (x) and their labels (y), .npz or .safetensors");
   const std::string group = "Curvature";
   verb->add_flag("--curvature", arguments->curvature,
                  "Jacobian norms and the Hessian's ends, layer by layer, with the bounds and steps; needs --data")

@@ -59,4 +59,9 @@ Inspection inspect(const Model& model, ConstTensorView x, const Context& context
 /// count outside 0 .. data.train.count.
 Tensor training_inputs(const Dataset& data, std::int64_t count, const Context& context);
 
+/// What layer `layer` of model.layers() gets for the samples x (N x inputs): N x features, in inference mode; for
+/// `layer` = their number the network's outputs. Throws Error{usage} for a layer that there is not and an x that does
+/// not fit.
+Tensor layer_inputs(const Model& model, std::size_t layer, ConstTensorView x, const Context& context);
+
 }  // namespace kindling

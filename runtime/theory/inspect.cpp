@@ -168,6 +168,27 @@ Tensor training_inputs(const Dataset& data, std::int64_t count, const Context& c
   return x;
 }
 
+Tensor layer_inputs(const Model& model, std::size_t layer, ConstTensorView x, const Context& context) {
+  const std::size_t layers = model.layers().size();
+  if (layer > layers)
+    throw Error(ErrorCode::usage, fmt::format("layer_inputs: layer {}: the model has {} layers", layer, layers));
+  if (x.cols() != model.inputs()) {
+    throw Error(ErrorCode::usage,
+                fmt::format("layer_inputs: the model takes {} inputs, found samples of {}", model.inputs(), x.cols()));
+  }
+  const kernels::Execution exec = kernels::execution(context);
+  Tensor result({x.rows(), layer == 0 ? model.inputs() : model.layers()[layer - 1].output.features()});
+  const std::int64_t most = std::min<std::int64_t>(pass_rows(model, 960), std::max<std::int64_t>(x.rows(), 1));
+  ForwardPass pass(model, most);
+  for (std::int64_t first = 0; first < x.rows(); first += most) {
+    context.check_stop();
+    const std::int64_t rows = std::min(most, x.rows() - first);
+    const ConstTensorView features = pass.run(exec, model, x.rows(first, rows), layer);
+    for (std::int64_t n = 0; n < rows; ++n) std::copy_n(features.row(n), features.cols(), result.view().row(first + n));
+  }
+  return result;
+}
+
 Inspection inspect(const Model& model, ConstTensorView x, const Context& context) {
   check_finite(model);
   const bool data = x.rank() > 0 && x.rows() > 0;

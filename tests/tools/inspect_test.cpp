@@ -1,4 +1,6 @@
+#include <kindling/dataset.h>
 #include <kindling/initialize.h>
+#include <kindling/inspect.h>
 #include <kindling/model.h>
 #include <kindling/weights_file.h>
 
@@ -82,6 +84,41 @@ TEST_CASE("inspect with data counts dead units and says so", "[inspect]") {
   const auto conv = inspected({saved(folder, images), "--data", glyphs});
   CHECK(conv.at("layers").at(0).at("phase").is_null());
   CHECK(conv.at("layers").at(1).at("activity").at("dead") == 3);
+}
+
+TEST_CASE("inspect --features writes what the last layer gets", "[inspect]") {
+  const TempDir folder;
+  const std::string spec = "synthetic:glyphs:train=100,test=10,seed=1";
+  const Model model = he("256-20-10");
+  const std::string file = saved(folder, model), out = (folder / "features.npz").string();
+  REQUIRE(run_program({"inspect", file, "--data", spec, "--samples", "70", "--features", out}).status == 0);
+  const Weights arrays = read_weights(out);
+  const NamedTensor &x = *arrays.find("x"), &y = *arrays.find("y");
+  REQUIRE(x.shape == std::vector<std::int64_t>{70, 20});
+  REQUIRE(y.shape == std::vector<std::int64_t>{70});
+  const Dataset data = load_dataset(spec, {}, Context{});
+  const Tensor inputs = training_inputs(data, 70, Context{});
+  const ConstTensorView w = model.layers().front().weight;
+  double worst = 0, largest = 0;
+  for (std::size_t n = 0; n < 70; ++n) {
+    CHECK(y.data[n] == static_cast<float>(data.train.labels[n]));
+    for (std::size_t m = 0; m < 20; ++m) {
+      double sum = 0, sizes = 0;
+      for (std::int64_t k = 0; k < 256; ++k) {
+        const double product = double(w(std::int64_t(m), k)) * inputs.view()(std::int64_t(n), k);
+        sum += product;
+        sizes += std::abs(product);
+      }
+      // A sum of 256 products in float32, in any order.
+      worst = std::max(worst, std::abs(std::max(sum, 0.0) - x.data[n * 20 + m]) / (256 * 6e-8 * sizes));
+      largest = std::max(largest, sum);
+    }
+  }
+  CHECK(largest > 1);
+  CHECK(worst < 1);
+  check_failure(run_program({"inspect", file, "--features", out}), 2, {"--features", "--data"});
+  const std::string text = (folder / "features.txt").string();
+  check_failure(run_program({"inspect", file, "--data", spec, "--features", text}), 2, {"features.txt"});
 }
 
 TEST_CASE("inspect tells what is wrong in a sentence", "[inspect]") {
