@@ -45,7 +45,7 @@ class DenseForward : public Generator<DenseForward> {
       dots_ =
           DotProducts("edge", facts, {facts.tile_rows, facts.tile_vectors, 1}, operands, operands.cols / v * v, edge);
       dots_.store(result_, epilogue);
-      product_ = Contraction("forward", facts, gpu, operands, {.edge = !edge});
+      product_ = Contraction("forward", facts, gpu, operands, {.edge = !edge, .fresh = true});
     }
     product_.store(result_, epilogue);
     y = result_;

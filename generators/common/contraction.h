@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ class Contraction {
   /// In what order the tiles of a region are visited, and what for.
   enum class Walk {
     panels,          ///< all rows pass by one packed panel of B
+    fresh_panels,    ///< the same, each panel packed just before, into memory still in cache: for one block of rows
     in_place,        ///< the same, the panel read where it lies: for too few rows to pay for packing it
     rows,            ///< some panels pass by one tile of A, A and B packed: for many strided rows of A, which miss L1
     depth_in_blocks  ///< the terms are added up block by block, A and B packed: for long sums
@@ -40,6 +42,7 @@ class Contraction {
     bool over_samples = false;  ///< long sums are added up in blocks, and short ones over few rows read B in place
     Halide::Expr enabled = {};  ///< if given: where false at run time, another store covers the result (not on a GPU)
     Halide::Expr edge = {};     ///< likewise for the columns beyond the last whole vector
+    bool fresh = false;         ///< walk few rows by fresh panels: more code, for kernels that see small batches
     bool in_blocks = true;  ///< very long sums are added up in blocks of terms; false: the consumer cannot have that
   };
 
@@ -89,7 +92,13 @@ class Contraction {
           select(enabled && deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true);
     }
     if (!options.over_samples) {
-      whole(name, shallow, Walk::panels);
+      Expr many = shallow;
+      if (options.fresh) {
+        const Expr one_block = operands.rows <= fresh_row_tiles() * facts.tile_rows;
+        whole(name + "_fresh", shallow && one_block, Walk::fresh_panels);
+        many = shallow && !one_block;
+      }
+      whole(name, many, Walk::panels);
       edge(options.edge.defined() ? shallow && options.edge : shallow);
       return;
     }
@@ -117,9 +126,10 @@ class Contraction {
     for (Region& r : regions_) {
       RVar col("col"), col_in("col_in"), cols("cols"), row("row"), row_in("row_in"), rows("rows");
       const Tile::Shape& shape = r.tile.shape();
-      const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place, by_rows = r.walk == Walk::rows;
+      const bool fresh = r.walk == Walk::fresh_panels, by_rows = r.walk == Walk::rows;
+      const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place || fresh;
       // Smaller tasks where each already has a block of panels.
-      const int row_tiles = by_rows ? facts_.row_block_tiles / 4 : facts_.row_block_tiles;
+      const int row_tiles = by_rows ? facts_.row_block_tiles / 4 : fresh ? fresh_row_tiles() : facts_.row_block_tiles;
       Stage store = target_.update(r.update);
       store.split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
           .split(r.domain.y, row, row_in, shape.rows, TailStrategy::GuardWithIf)
@@ -134,8 +144,12 @@ class Contraction {
       if (r.walk == Walk::depth_in_blocks) {
         r.tile.compute_in_blocks(facts_);
       } else {
-        r.tile.compute_at(LoopLevel(target_, by_rows ? col : row));
+        std::optional<LoopLevel> pack;
+        if (fresh) pack = LoopLevel(target_, cols);
+        r.tile.compute_at(LoopLevel(target_, by_rows ? col : row), pack);
       }
+      // The only block is an incomplete one: it must not be the slow copy of the loops.
+      if (fresh) store.never_partition(rows);
     }
   }
 
@@ -163,6 +177,9 @@ class Contraction {
   std::vector<Region>& regions() { return regions_; }
 
  private:
+  /// Most tiles of a single block of rows: a half more than of one among several.
+  [[nodiscard]] int fresh_row_tiles() const { return facts_.row_block_tiles * 3 / 2; }
+
   // `partial`: the last panel may hold columns beyond the end.
   void add(const std::string& name, Tile::Shape shape, Tile::Operands o, const Halide::Expr& first_col,
            const Halide::Expr& panels, Walk walk, bool partial = false) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "Halide.h"
@@ -91,8 +92,8 @@ class Tile {
   }
 
   /// CPU: accumulates in registers inside loop `level` of the consumer, whose inner loops are one tile. B is packed
-  /// once, before all loops.
-  void compute_at(const Halide::LoopLevel& level) {
+  /// once, before all loops, or panel by panel inside loop `pack`, if given.
+  void compute_at(const Halide::LoopLevel& level, const std::optional<Halide::LoopLevel>& pack = {}) {
     sum_.compute_at(level).store_in(Halide::MemoryType::Stack);
     schedule_registers(sum_);
     schedule_registers(sum_.update(), k_);
@@ -101,8 +102,8 @@ class Tile {
       schedule_copy_of_a();
     }
     if (layout_ == Layout::in_place) return;
-    b_.compute_root();
-    schedule_packing();
+    b_.compute_at(pack.value_or(Halide::LoopLevel::root()));
+    schedule_packing(!pack);
   }
 
   /// CPU, for long sums: all sums lie in memory, and the terms are added to them block by block, A (copy_a) and B
@@ -184,23 +185,21 @@ class Tile {
     a_.update().reorder(copy_a_, depth_, row_tile_, chunk).vectorize(copy_a_).parallel(chunk);
   }
 
-  void schedule_packing() {
+  void schedule_packing(bool parallel = true) {
     using namespace Halide;
     b_.bound_extent(col_in_, shape_.cols());
     if (layout_ == Layout::depth_contiguous) {
       // Transposed in squares of four by four: dense loads, shuffles in registers, dense stores.
       const Var outer("outer"), inner("inner"), square("square"), lane("lane");
       b_.split(depth_, outer, inner, 4, TailStrategy::GuardWithIf).split(col_in_, square, lane, 4);
-      b_.reorder(lane, inner, square, outer, panel_).vectorize(lane).unroll(inner).parallel(panel_);
+      b_.reorder(lane, inner, square, outer, panel_).vectorize(lane).unroll(inner);
+      if (parallel) b_.parallel(panel_);
       source_.compute_at(b_, square).store_in(MemoryType::Stack).bound_extent(depth_, 4).bound_extent(index_, 4);
       if (shape_.transpose_stride > 4) source_.bound_storage(depth_, shape_.transpose_stride);
       source_.vectorize(depth_).unroll(index_);
     } else {
-      b_.update()
-          .reorder(copy_b_, depth_, panel_)
-          .vectorize(copy_b_, shape_.vector_width)
-          .unroll(copy_b_)
-          .parallel(panel_);
+      b_.update().reorder(copy_b_, depth_, panel_).vectorize(copy_b_, shape_.vector_width).unroll(copy_b_);
+      if (parallel) b_.update().parallel(panel_);
     }
   }
 
