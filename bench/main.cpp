@@ -20,7 +20,7 @@ namespace {
 
 struct Arguments {
   bool interleave = false, json = false, markdown = false, list = false;
-  std::string filter = ".";
+  std::string filter = ".", mca;
   int rounds = 9;
   std::vector<std::string> threads{"1", "all"};
   std::vector<std::string> targets;
@@ -111,9 +111,17 @@ int run(int argc, char** argv) {
   app.add_flag("--markdown", arguments.markdown, "the interleaved table as Markdown");
   app.add_option("--merge", arguments.merge,
                  "rows of another program (bench/peers/torch_bench.py) to stand as peers; interleaved mode");
+  app.add_option("--mca", arguments.mca, "a processor that is not here: predictions come from `./dev mca <processor>`");
   app.add_flag("--list", arguments.list, "names of the rows, and nothing more");
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
+  if (!arguments.mca.empty()) {
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("--mca: this program times the processor that it runs on; what inner loops cost on another is "
+                    "predicted in the source tree by `./dev mca {} [<kernel> ...]`",
+                    arguments.mca));
+  }
   if (!arguments.interleave && (arguments.markdown || arguments.no_peers || !arguments.merge.empty())) {
     throw Error(ErrorCode::usage, "--markdown, --merge and --no-peers belong to --interleave");
   }

@@ -3,17 +3,19 @@
 
     ./dev cross arm64                 the rows named, all of one build where they share a processor
     ./dev cross arm64 sve2 rvv
-    ./dev cross arm64 --tests 'dense_forward\\.'   only what matches (of ctest's names, kernel.<kernel>.<row>)
+    ./dev cross arm64 --tests 'dense_forward\\.'   only what matches (of ctest's names: kernel.<kernel>.<row>,
+                                                  fuzz.<kernel>.<row>, cross.init.<row>)
 
 The generator programs are this machine's own (build/<preset>/generators); what they write, the runtime and the tests are
 the other processor's, in build/cross/<processor>. zlib and libzip are built from Debian's sources.
 """
 
 import argparse
-import importlib.util
+import json
 import os
 import subprocess
 import sys
+import time
 
 from rows import ROOT, HardwareError, check_tools, processor, read_rows, row_named
 
@@ -38,9 +40,30 @@ def native_build(preset, targets):
     return build
 
 
-def programs_of(which):
-    """What the tests of a cross build execute."""
-    return ["wasm_kernels", "kindling_module"] if which.name == "wasm32" else ["kernel_tests", "kindling_program"]
+def programs_of(which, names):
+    """What the tests of these names execute."""
+    programs = {"kernel": "kernel_tests", "fuzz": "kernel_fuzz", "cross": "kindling_module" if which.name == "wasm32" else "kindling_program"}
+    return sorted({programs[name.split(".")[0]] for name in names})
+
+
+def select(build, row, tests):
+    """ctest's options for a row's tests whose names match, and the names."""
+    chosen = ["-L", rf"^row\.{row}$", *(["-R", tests] if tests else [])]
+    listed = run([CTEST, "--test-dir", build, "--show-only=json-v1", *chosen], capture_output=True, text=True).stdout
+    names = [test["name"] for test in json.loads(listed)["tests"]]
+    if not names:
+        raise HardwareError(f"--tests: no test of the row {row} matches '{tests}'")
+    return chosen, names
+
+
+def execute(build, row, chosen, jobs, seconds):
+    """Runs a row's tests; what they said is kept beside what earlier runs of other tests said (see table.py)."""
+    reports = build / "reports"
+    reports.mkdir(exist_ok=True)
+    report = reports / f"{row}-{time.strftime('%Y%m%d-%H%M%S')}.xml"
+    return subprocess.run([str(CTEST), "--test-dir", str(build), "--output-on-failure", "-j", str(jobs), "--timeout", str(seconds),
+                           "--no-tests=error", "--output-junit", str(report), *chosen],
+                          env={**os.environ, "KINDLING_REQUIRE_TARGETS": row}).returncode == 0
 
 
 def configure(which, rows, native, more=()):
@@ -63,6 +86,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev cross", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", nargs="+", help="rows of cmake/targets.cmake")
     parser.add_argument("--tests", default="", help="only tests whose names match")
+    parser.add_argument("--seconds", type=int, default=1500, help="time limit of one test (default: 1500)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests side by side")
     parser.add_argument("--packages", action="store_true", help="print the Debian packages that these rows need, and stop")
     options = parser.parse_args()
@@ -79,20 +103,18 @@ def main():
         if name == own:
             raise HardwareError(f"{', '.join(names)}: this machine is {own} itself; ./dev test executes these rows")
         check_tools(which)
-        if name == "wasm32" and importlib.util.find_spec("wasmtime") is None:
-            raise HardwareError("there is no wasmtime to execute WebAssembly; get it with .venv/bin/pip install wasmtime")
     preset = os.environ.get("PRESET", "release")
-    native = native_build(preset, ["kindling_generators", "kindling_program"])
+    native = native_build(preset, ["kindling_generators"])
     failed = []
     for which, names in groups.values():
         build = configure(which, names, native)
-        run([CMAKE, "--build", build, "--target", *programs_of(which)])
-        tests = subprocess.run([str(CTEST), "--test-dir", str(build), "--output-on-failure", "-j", str(options.jobs),
-                                "--no-tests=error", "--output-junit", str(build / "tests.xml"),
-                                *(["-R", options.tests] if options.tests else [])],
-                               env={**os.environ, "KINDLING_REQUIRE_TARGETS": " ".join(names)})
-        if tests.returncode != 0:
-            failed += names
+        for row in names:
+            chosen, tests = select(build, row, options.tests)
+            if any(test.startswith("cross.") for test in tests):
+                native_build(preset, ["kindling_program"])  # to compare with
+            run([CMAKE, "--build", build, "--target", *programs_of(which, tests)])
+            if not execute(build, row, chosen, options.jobs, options.seconds):
+                failed.append(row)
     if failed:
         raise HardwareError(f"tests failed on {' '.join(failed)}")
     return 0

@@ -5,18 +5,21 @@
     ./dev retarget avx2_wide --triple x86-64-linux-sse41-avx-f16c-fma-avx2 --inherit avx2 --facts vector_width=4
 
 Adds one line to cmake/targets.cmake (and one to cmake/tuning.cmake for --facts), compiles every kernel for the row, runs the
-kernel tests where something here can execute it (this processor, an OpenCL device, an emulator), tunes the families of
---tune where it can be timed, and writes build/retarget/<name>.md. A kernel that Halide cannot compile for the target gets a
+kernel tests where something here can execute it (this processor, an OpenCL device, an emulator), tunes it where it can be
+timed, and writes build/retarget/<name>.md. A kernel that Halide cannot compile for the target gets a
 line kindling_compile_as: it is compiled for the plain processor, or written as C++ for the compiler of the tool chain.
 When anything goes wrong, cmake/ is left as it was.
 """
 
 import argparse
 import datetime
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as xml
 
 import cross
@@ -36,6 +39,22 @@ def check_name(name, rows):
         raise HardwareError(f"'{name}' cannot name a row: expected small letters, digits and '_', a letter first")
     if name in rows:
         raise HardwareError(f"cmake/targets.cmake has a row '{name}' already: {rows[name].triple}")
+
+
+def check(options):
+    """Raises what is wrong with the arguments, before anything is installed or written; returns what the row requires."""
+    rows = read_rows()
+    check_name(options.name, rows)
+    check_triple(options.triple)
+    if options.inherit:
+        row_named(options.inherit, rows)
+    families = json.loads((ROOT / "bench" / "tuning.json").read_text())
+    if options.tune != "all" and options.tune not in families:
+        raise HardwareError(f"--tune: bench/tuning.json has {', '.join(families)}, and no family '{options.tune}'")
+    for fact in options.facts:
+        if not re.fullmatch(r"[a-z0-9_]+=\d+", fact):
+            raise HardwareError(f"--facts: expected <fact>=<number>, found '{fact}'")
+    return requirements(options.triple)
 
 
 def with_row(text, row):
@@ -61,15 +80,25 @@ def failed_kernels(output, row):
     return failed
 
 
+def tune_family(row, family, seconds):
+    """What ./dev tune said; it is ended with all that it started when the time is up."""
+    if seconds <= 0:
+        return "not begun: the time for tuning was up (--tune-minutes)"
+    child = subprocess.Popen([sys.executable, str(ROOT / "bench" / "tune.py"), row, family], text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        said, _ = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return "not finished: the time for tuning was up (--tune-minutes); nothing is written"
+    return said.strip() if child.returncode == 0 else f"FAILED with {child.returncode}: {said[-2000:]}"
+
+
 class Retarget:
     def __init__(self, options):
         self.options = options
-        rows = read_rows()
-        check_name(options.name, rows)
-        check_triple(options.triple)
-        if options.inherit:
-            row_named(options.inherit, rows)
-        requires = requirements(options.triple)
+        requires = check(options)
         gpu = bool({"opencl", "cuda"} & set(requires))
         self.row = Row(options.name, "gpu" if gpu else "cpu", options.triple, requires if not gpu else requires[-1:],
                        options.inherit)
@@ -81,16 +110,16 @@ class Retarget:
         self.kernels = kernels_of((ROOT / "generators" / "kernels.cmake").read_text())
         self.exceptions = {}
         self.tests = {}
-        self.tuned = "not asked for (--tune)"
+        self.tuned = "no (--no-tune)"
 
     def configure(self):
         preset = os.environ.get("PRESET", "release")
-        native = cross.native_build(preset, ["kindling_generators"] if self.native else ["kindling_generators", "kindling_program"])
+        native = cross.native_build(preset, ["kindling_generators"])
         if not self.native:
             return cross.configure(self.which, [self.row.name], native)
         # The preset's own build gets the row too: nothing else has to be built again.
         listed = re.search(r"^KINDLING_TARGETS:\w+=(.*)$", (native / "CMakeCache.txt").read_text(), re.MULTILINE)[1]
-        if listed:
+        if listed and self.row.name not in listed.split(";"):
             self.restore = [CMAKE, f"-DKINDLING_TARGETS={listed}", native]
             run([CMAKE, f"-DKINDLING_TARGETS={listed};{self.row.name}", native], capture_output=True, text=True)
         return native
@@ -125,14 +154,12 @@ class Retarget:
 
     def test(self, build):
         print("retarget: building and running the kernel tests", flush=True)
-        if self.which.name == "wasm32":
-            return  # no program here runs every kernel's tests as WebAssembly
         status, output = self.make(build, "kernel_tests")
         if status != 0:
             raise HardwareError(f"the kernel tests could not be built:\n{output[-3000:]}")
         report = build / "retarget.xml"
         report.unlink(missing_ok=True)
-        subprocess.run([str(CTEST), "--test-dir", str(build), "-R", rf"^kernel\..*\.{self.row.name}$", "-j", str(self.options.jobs),
+        subprocess.run([str(CTEST), "--test-dir", str(build), "--timeout", str(self.options.seconds), "-R", rf"^kernel\..*\.{self.row.name}$", "-j", str(self.options.jobs),
                         "--output-junit", str(report)], capture_output=True, text=True)
         for case in xml.parse(report).getroot().iter("testcase"):
             kernel = case.get("name").split(".")[1]
@@ -140,18 +167,25 @@ class Retarget:
             self.tests[kernel] = (case.get("status"), said[0] if said else "")
 
     def tune(self):
-        executed = {status for status, _ in self.tests.values()}
-        if self.options.tune == "none":
+        """One family of kernels after the other, until the time is up."""
+        statuses = {status for status, _ in self.tests.values()}
+        if self.options.no_tune:
             return
-        if not self.native or executed != {"run"}:
-            self.tuned = "not timed: nothing here executes it at its own speed" if not self.native or "run" not in executed \
-                else "not timed: tests failed"
+        if not self.native or "run" not in statuses:
+            self.tuned = "not timed: nothing here executes it at its own speed"
             return
-        done = subprocess.run([sys.executable, str(ROOT / "bench" / "tune.py"), self.row.name, self.options.tune], text=True,
-                              capture_output=True)
-        self.tuned = f"./dev tune {self.row.name} {self.options.tune}:\n\n```\n{(done.stdout + done.stderr).strip()}\n```"
-        if done.returncode != 0:
-            raise HardwareError(f"tuning failed: {done.stderr}")
+        if "fail" in statuses:
+            self.tuned = "not timed: tests failed"
+            return
+        families = list(json.loads((ROOT / "bench" / "tuning.json").read_text())) if self.options.tune == "all" else [self.options.tune]
+        end = time.monotonic() + 60 * self.options.tune_minutes
+        said, before = [], TUNING.read_text()
+        for family in families:
+            print(f"retarget: tuning {family}", flush=True)
+            said.append(f"./dev tune {self.row.name} {family}\n{tune_family(self.row.name, family, end - time.monotonic())}")
+        if TUNING.read_text() != before:
+            self.test(self.configure())  # other facts, other kernels
+        self.tuned = "by `./dev tune`:\n\n```\n" + "\n\n".join(said) + "\n```"
 
     def report(self):
         where = "this machine" if self.native else f"{self.which.commands[-1]}" if len(self.which.commands) > 1 else "nothing"
@@ -176,7 +210,7 @@ class Retarget:
         path = REPORTS / f"{self.row.name}.md"
         path.write_text("\n".join(lines) + "\n")
         print(f"retarget: {summary}; report: {path.relative_to(ROOT)}")
-        return counts.get("fail", 0)
+        return "fail" in counts or "FAILED" in self.tuned
 
     def go(self):
         before = TARGETS.read_text(), TUNING.read_text()
@@ -199,17 +233,18 @@ def main():
     parser.add_argument("--triple", required=True, help="Halide target: <processor>-<bits>-<system>-<feature>-...")
     parser.add_argument("--inherit", default="", metavar="ROW", help="row whose measured facts it begins with")
     parser.add_argument("--facts", nargs="+", default=[], metavar="FACT=N", help="facts of generators/common/hardware.h that differ")
-    parser.add_argument("--tune", default="none", metavar="FAMILY", help="family of bench/tuning.json to tune, or all (default: none)")
+    parser.add_argument("--tune", default="all", metavar="FAMILY", help="only this family of bench/tuning.json (default: all)")
+    parser.add_argument("--tune-minutes", type=float, default=30, metavar="N", help="time for tuning; a family not done by then keeps "
+                        "its facts (default: 30)")
+    parser.add_argument("--no-tune", action="store_true", help="keep the facts inherited, or those of the processor family")
+    parser.add_argument("--seconds", type=int, default=1500, help="time limit of one test (default: 1500)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests side by side")
     parser.add_argument("--packages", action="store_true", help="print the Debian packages that the target needs, and stop")
     options = parser.parse_args()
     if options.packages:
-        check_triple(options.triple)
+        check(options)
         print(" ".join(processor(options.triple).packages))
         return 0
-    for fact in options.facts:
-        if not re.fullmatch(r"[a-z0-9_]+=\d+", fact):
-            raise HardwareError(f"--facts: expected <fact>=<number>, found '{fact}'")
     return Retarget(options).go()
 
 

@@ -1,5 +1,6 @@
 """The rows of cmake/targets.cmake, and what this machine needs to build and execute those of another processor."""
 
+import importlib.util
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -40,8 +41,8 @@ PROCESSORS = {
                         "aarch64-linux-gnu"),
     "riscv-64": Processor("riscv64", ["g++-riscv64-linux-gnu", "qemu-user"], ["riscv64-linux-gnu-g++", "qemu-riscv64"],
                           "riscv64-linux-gnu"),
-    "wasm-32": Processor("wasm32", ["clang-16", "lld-16", "wasi-libc", "libclang-rt-16-dev-wasm32", "libc++-16-dev-wasm32",
-                                    "libc++abi-16-dev-wasm32"], ["clang++-16", "wasm-ld-16"], ""),
+    "wasm-32": Processor("wasm32", ["clang-16", "lld-16", "llvm-16", "wasi-libc", "libclang-rt-16-dev-wasm32", "libc++-16-dev-wasm32",
+                                    "libc++abi-16-dev-wasm32"], ["clang++-16", "wasm-ld-16", "llvm-ar-16"], ""),
 }
 
 
@@ -80,7 +81,7 @@ def row_named(name, rows=None):
     return rows[name]
 
 
-def check_tools(which, find=shutil.which):
+def check_tools(which, find=shutil.which, module=importlib.util.find_spec):
     """Raises what is missing, and how to get it."""
     if not (ROOT / "cmake" / "toolchains" / f"{which.name}.cmake").exists():
         raise HardwareError(f"there is no tool chain file cmake/toolchains/{which.name}.cmake: builds for {which.name} from another "
@@ -89,3 +90,5 @@ def check_tools(which, find=shutil.which):
     if missing:
         raise HardwareError(f"for {which.name} there is no {' and no '.join(missing)} on this machine; "
                             f"on Debian: apt-get install {' '.join(which.packages)}")
+    if which.name == "wasm32" and module("wasmtime") is None:
+        raise HardwareError("there is no wasmtime to execute WebAssembly; get it with .venv/bin/pip install wasmtime")

@@ -35,19 +35,25 @@ def compiled_as(row, kernel, text, inherit):
     return how
 
 
-def read_results(path):
-    """Test name -> (ctest's status, first line that it printed)."""
-    if not path.exists():
-        return {}
+def read_results(paths):
+    """Test name -> (ctest's status, first line that it printed), by the last report that has it."""
     results = {}
-    for case in xml.parse(path).getroot().iter("testcase"):
-        said = (case.findtext("system-out") or "").strip().splitlines()
-        results[case.get("name")] = (case.get("status"), said[0] if said else "")
+    for path in sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime_ns):
+        for case in xml.parse(path).getroot().iter("testcase"):
+            said = (case.findtext("system-out") or "").strip().splitlines()
+            results[case.get("name")] = (case.get("status"), said[0] if said else "")
     return results
 
 
 def cell(row, kernel, results, how):
-    status = WORDS.get(results.get(f"kernel.{kernel}.{row.name}", ("", ""))[0], "not run")
+    def of(kind):
+        return WORDS.get(results.get(f"{kind}.{kernel}.{row.name}", ("", ""))[0], "not run")
+
+    status, fuzz = of("kernel"), of("fuzz")
+    if fuzz == "FAILED":
+        status = fuzz
+    elif status == "not run" and fuzz == "passed":
+        status = "fuzzed"
     if status == "skipped" and "cuda" in row.requires:
         status = {"run": "assembled", "fail": "FAILED"}.get(results.get(f"ptx.{kernel}", ("", ""))[0], "compiled")
     elif status in ("skipped", "not run"):
@@ -88,9 +94,9 @@ def main():
 
     def results_of(row):
         which = processor(row.triple).name
-        build = ROOT / "build" / preset if which == own else ROOT / "build" / "cross" / which
         if which not in files:
-            files[which] = read_results(build / "tests.xml")
+            files[which] = read_results([ROOT / "build" / preset / "tests.xml"] if which == own
+                                        else (ROOT / "build" / "cross" / which / "reports").glob("*.xml"))
         return files[which]
 
     rows = read_rows()

@@ -162,6 +162,9 @@ class Case {
   template <class Call, class... T>
   bool refused(std::string_view wrapper, const Call& call, Array<T>&... outputs) {
     if (!spoilt) return false;
+#if defined(__wasm__)
+    return true;  // an exception would end the program
+#endif
     const auto before = std::make_tuple(std::vector<T>(outputs.memory())...);
     expect_refusal(wrapper, call);
     if (!same_bits(before, outputs...)) throw Failure("a refused call wrote something");

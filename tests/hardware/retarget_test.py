@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """What ./dev retarget and ./dev cross decide before anything is compiled, and how they read what a build printed."""
 
+import os
 import sys
+import tempfile
+import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "hardware"))
+import cross  # noqa: E402
 import features  # noqa: E402
 import retarget  # noqa: E402
 import rows  # noqa: E402
+import table  # noqa: E402
 
 TEXT = """# comment
 kindling_add_target(one  cpu  x86-64-linux-sse41  sse4.1)
@@ -82,6 +88,61 @@ class Triples(unittest.TestCase):
         rows.check_tools(rows.PROCESSORS["arm-64"], find=lambda command: command)
         with self.assertRaisesRegex(rows.HardwareError, "toolchains/z80.cmake"):
             rows.check_tools(rows.Processor("z80", [], [], ""), find=lambda command: command)
+
+
+class Programs(unittest.TestCase):
+    def test_only_what_the_tests_execute_is_built(self):
+        arm, wasm = rows.PROCESSORS["arm-64"], rows.PROCESSORS["wasm-32"]
+        self.assertEqual(cross.programs_of(arm, ["kernel.a.arm64", "kernel.b.arm64"]), ["kernel_tests"])
+        self.assertEqual(cross.programs_of(arm, ["fuzz.a.arm64", "cross.init.arm64"]), ["kernel_fuzz", "kindling_program"])
+        self.assertEqual(cross.programs_of(wasm, ["cross.init.wasm"]), ["kindling_module"])
+
+
+class Tuning(unittest.TestCase):
+    def tuned(self, script, seconds):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "bench").mkdir()
+            Path(folder, "bench", "tune.py").write_text(script)
+            with unittest.mock.patch.object(retarget, "ROOT", Path(folder)):
+                return retarget.tune_family("row", "family", seconds)
+
+    def test_what_tune_says_is_reported(self):
+        self.assertEqual(self.tuned("import sys; print(*sys.argv[1:])", 60), "row family")
+        self.assertRegex(self.tuned("import sys; sys.exit('no such row')", 60), "FAILED with 1: no such row")
+
+    def test_the_time_holds_for_all_that_tune_starts(self):
+        begin = time.monotonic()
+        said = self.tuned("import subprocess; subprocess.run(['sleep', '600'])", 2)
+        self.assertRegex(said, "not finished")
+        self.assertLess(time.monotonic() - begin, 120)
+        self.assertRegex(self.tuned("", 0), "not begun")
+
+
+class Table(unittest.TestCase):
+    ROW = rows.Row("arm64", "cpu", "arm-64-linux", ["neon"])
+
+    def cell(self, **status):
+        results = {f"{kind}.a.arm64": (s, "") for kind, s in status.items()}
+        return table.cell(self.ROW, "a", results, "")
+
+    def test_a_cell_says_what_was_executed(self):
+        self.assertEqual(self.cell(kernel="run", fuzz="run"), "passed")
+        self.assertEqual(self.cell(kernel="run"), "passed")
+        self.assertEqual(self.cell(kernel="run", fuzz="fail"), "FAILED")
+        self.assertEqual(self.cell(kernel="fail", fuzz="run"), "FAILED")
+        self.assertEqual(self.cell(fuzz="run"), "fuzzed")
+        self.assertEqual(self.cell(kernel="notrun"), "compiled")
+        self.assertEqual(self.cell(), "compiled")
+
+    def test_the_last_report_counts(self):
+        with tempfile.TemporaryDirectory() as folder:
+            reports = []
+            for at, (name, status) in enumerate([("kernel.a.arm64", "fail"), ("kernel.b.arm64", "run"), ("kernel.a.arm64", "run")]):
+                reports.append(Path(folder, f"{at}.xml"))
+                reports[-1].write_text(f'<testsuite><testcase name="{name}" status="{status}"/></testsuite>')
+                os.utime(reports[-1], (at, at))
+            results = table.read_results(reversed(reports))
+        self.assertEqual({name: status for name, (status, _) in results.items()}, {"kernel.a.arm64": "run", "kernel.b.arm64": "run"})
 
 
 class Output(unittest.TestCase):

@@ -5,5 +5,16 @@
 #include <catch2/catch_all.hpp>
 using Catch::Approx;
 #else
+#if defined(__wasm__)
+#define CATCH_CONFIG_NO_POSIX_SIGNALS
+#endif
 #include <catch2/catch.hpp>
+#endif
+
+// An exception ends a WebAssembly program: what must throw is tested on the other processors.
+#if defined(__wasm__)
+#undef CHECK_THROWS_AS
+#undef CHECK_THROWS_WITH
+#define CHECK_THROWS_AS(...) static_cast<void>(0)
+#define CHECK_THROWS_WITH(...) static_cast<void>(0)
 #endif
