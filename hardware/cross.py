@@ -3,6 +3,7 @@
 
     ./dev cross arm64                 the rows named, all of one build where they share a processor
     ./dev cross arm64 sve2 rvv
+    ./dev cross arm64 rvv --core         in minutes: the kernels of whole initializations, and these
     ./dev cross arm64 --tests 'dense_forward\\.'   only what matches (of ctest's names: kernel.<kernel>.<row>,
                                                   fuzz.<kernel>.<row>, cross.init.<row>)
 
@@ -21,6 +22,10 @@ from rows import ROOT, HardwareError, check_tools, processor, read_rows, row_nam
 
 CMAKE = ROOT / ".venv" / "bin" / "cmake"
 CTEST = ROOT / ".venv" / "bin" / "ctest"
+# What tests/cross/init_test.py calls.
+CORE = ("^(batch_norm_(apply|statistics)|campaign_(norms|project|residual|step)|column_mean|conv2d_forward|"
+        "dense_forward(_few|_tanh)?|dense_moments|gather_rows_u8|max_pool_inference|patches|philox_normal|scatter_criteria|"
+        "standardize_u8|transpose_samples)$")
 
 
 def run(command, **more):
@@ -66,8 +71,8 @@ def execute(build, row, chosen, jobs, seconds):
                           env={**os.environ, "KINDLING_REQUIRE_TARGETS": row}).returncode == 0
 
 
-def configure(which, rows, native, more=()):
-    """The build folder of a processor, with these rows."""
+def configure(which, rows, native, kernels=""):
+    """The build folder of a processor, with these rows and kernels."""
     toolchain = ROOT / "cmake" / "toolchains" / f"{which.name}.cmake"
     build = ROOT / "build" / "cross" / which.name
     libraries = ROOT / "build" / "cross" / "libraries" / which.name
@@ -78,7 +83,8 @@ def configure(which, rows, native, more=()):
          "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG",  # an emulator's time is not worth a compiler's; kernels are compiled as ever
          f"-DKINDLING_HOST_BUILD={native}",
          f"-DKINDLING_CROSS_LIBRARIES={libraries}", f"-DKINDLING_PYTHON={ROOT}/.venv/bin/python3",
-         "-DKINDLING_BENCHMARKS=OFF", f"-DKINDLING_TARGETS={';'.join(rows)}", *more], capture_output=True, text=True)
+         "-DKINDLING_BENCHMARKS=OFF", f"-DKINDLING_TARGETS={';'.join(rows)}", f"-DKINDLING_KERNELS={kernels}"],
+        capture_output=True, text=True)
     return build
 
 
@@ -86,10 +92,15 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev cross", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", nargs="+", help="rows of cmake/targets.cmake")
     parser.add_argument("--tests", default="", help="only tests whose names match")
+    parser.add_argument("--kernels", default="", help="compile only kernels whose names match")
+    parser.add_argument("--core", action="store_true", help="only the kernels of whole initializations, their random cases, and these")
     parser.add_argument("--seconds", type=int, default=1500, help="time limit of one test (default: 1500)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests side by side")
     parser.add_argument("--packages", action="store_true", help="print the Debian packages that these rows need, and stop")
     options = parser.parse_args()
+    if options.core:
+        options.kernels = options.kernels or CORE
+        options.tests = options.tests or r"^(fuzz|cross)\."
     known = read_rows()
     rows = [row_named(name, known) for name in options.rows]
     groups = {}
@@ -107,7 +118,7 @@ def main():
     native = native_build(preset, ["kindling_generators"])
     failed = []
     for which, names in groups.values():
-        build = configure(which, names, native)
+        build = configure(which, names, native, options.kernels)
         for row in names:
             chosen, tests = select(build, row, options.tests)
             if any(test.startswith("cross.") for test in tests):

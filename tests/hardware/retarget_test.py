@@ -2,6 +2,7 @@
 """What ./dev retarget and ./dev cross decide before anything is compiled, and how they read what a build printed."""
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -96,6 +97,12 @@ class Programs(unittest.TestCase):
         self.assertEqual(cross.programs_of(arm, ["kernel.a.arm64", "kernel.b.arm64"]), ["kernel_tests"])
         self.assertEqual(cross.programs_of(arm, ["fuzz.a.arm64", "cross.init.arm64"]), ["kernel_fuzz", "kindling_program"])
         self.assertEqual(cross.programs_of(wasm, ["cross.init.wasm"]), ["kindling_module"])
+
+    def test_the_core_names_kernels(self):
+        kernels = table.kernels_of((ROOT / "generators" / "kernels.cmake").read_text())
+        chosen = [kernel for kernel in kernels if re.search(cross.CORE, kernel)]
+        self.assertEqual(len(chosen), 19)
+        self.assertIn("dense_forward", chosen)
 
 
 class Tuning(unittest.TestCase):
