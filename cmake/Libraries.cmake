@@ -1,7 +1,11 @@
 # The libraries that Kindling uses. A cross build takes those of headers alone from this machine, by a folder of links so
 # that no other header of this machine is seen, and zlib and libzip from KINDLING_CROSS_LIBRARIES, where
 # cmake/toolchains/libraries.sh has built them.
-find_package(Threads REQUIRED)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "wasm32")
+  add_library(Threads::Threads INTERFACE IMPORTED GLOBAL)  # there is one thread
+else()
+  find_package(Threads REQUIRED)
+endif()
 
 if(NOT CMAKE_CROSSCOMPILING)
   find_package(Halide 21 REQUIRED)
@@ -51,6 +55,12 @@ endif()
 add_library(Halide::Runtime INTERFACE IMPORTED GLOBAL)
 target_include_directories(Halide::Runtime SYSTEM INTERFACE "${Halide_DIR}/../../../include")
 
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "wasm32")
+  # A module has no files, and so no archives.
+  add_library(ZLIB::ZLIB INTERFACE IMPORTED GLOBAL)
+  add_library(PkgConfig::libzip INTERFACE IMPORTED GLOBAL)
+  return()
+endif()
 foreach(library IN ITEMS z zip)
   find_library(KINDLING_CROSS_${library} ${library} PATHS "${KINDLING_CROSS_LIBRARIES}/lib" NO_DEFAULT_PATH
                NO_CMAKE_FIND_ROOT_PATH)

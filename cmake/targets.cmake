@@ -12,6 +12,7 @@ kindling_add_target(cuda    gpu   x86-64-linux-sse41-cuda-cuda_capability_80    
 kindling_add_target(arm64   cpu   arm-64-linux                                         neon)
 kindling_add_target(sve2    cpu   arm-64-linux-sve2-vector_bits_128                    sve2 sve_bits_128)
 kindling_add_target(rvv     cpu   riscv-64-linux-rvv-vector_bits_128                   rvv rvv_bits_128)
+kindling_add_target(wasm    cpu   wasm-32-wasmrt-wasm_simd128-wasm_bulk_memory         simd128)
 
 # What Halide 21 has no valid code for. SVE2: its assertions about scalable vectors fail. RVV: its vp intrinsics have
 # arguments of the wrong type, for selections and float64.
@@ -22,4 +23,5 @@ kindling_compile_as(rvv "^(dense_moments|philox_simplex|scatter_criteria|patches
 set(KINDLING_RUNTIME_TARGET_x86_64 x86-64-linux-cuda-opencl)
 set(KINDLING_RUNTIME_TARGET_aarch64 arm-64-linux-cuda-opencl)
 set(KINDLING_RUNTIME_TARGET_riscv64 riscv-64-linux-rvv-vector_bits_128-cuda-opencl)
+set(KINDLING_RUNTIME_TARGET_wasm32 wasm-32-wasmrt-wasm_simd128-wasm_bulk_memory)
 set(KINDLING_RUNTIME_TARGET ${KINDLING_RUNTIME_TARGET_${CMAKE_SYSTEM_PROCESSOR}})

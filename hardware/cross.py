@@ -3,7 +3,7 @@
 
     ./dev cross arm64                 the rows named, all of one build where they share a processor
     ./dev cross arm64 sve2 rvv
-    ./dev cross arm64 rvv --core         in minutes: the kernels of whole initializations, and these
+    ./dev cross arm64 rvv wasm --core    in minutes: the kernels of whole initializations, and these
     ./dev cross arm64 --tests 'dense_forward\\.'   only what matches (of ctest's names: kernel.<kernel>.<row>,
                                                   fuzz.<kernel>.<row>, cross.init.<row>)
 
@@ -22,10 +22,10 @@ from rows import ROOT, HardwareError, check_tools, processor, read_rows, row_nam
 
 CMAKE = ROOT / ".venv" / "bin" / "cmake"
 CTEST = ROOT / ".venv" / "bin" / "ctest"
-# What tests/cross/init_test.py calls.
-CORE = ("^(batch_norm_(apply|statistics)|campaign_(norms|project|residual|step)|column_mean|conv2d_forward|"
-        "dense_forward(_few|_tanh)?|dense_moments|gather_rows_u8|max_pool_inference|patches|philox_normal|scatter_criteria|"
-        "standardize_u8|transpose_samples)$")
+# What tests/cross/init_test.py and wasm_test.py call; a wrapper asks for all three forms of a kernel with an activation.
+CORE = ("^((dense_forward|dense_forward_few|dense_moments|conv2d_forward|batch_norm_apply)(_tanh|_sigmoid)?|batch_norm_statistics|"
+        "campaign_(norms|project|residual|step)|column_mean|gather_rows_u8|max_pool_inference|patches|philox_normal|"
+        "scatter_criteria|standardize_u8|transpose_samples)$")
 
 
 def run(command, **more):

@@ -1,7 +1,9 @@
 #include "kernels/dispatch.h"
 
 #include <fmt/format.h>
+#if !defined(__wasm__)
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -26,11 +28,15 @@ namespace {
 
 constexpr std::size_t most_arguments = 32;  // of a kernel, its user context included
 
+#if defined(__wasm__)
+const halide_device_interface_t* device_interface(std::string_view) { return nullptr; }
+#else
 const halide_device_interface_t* device_interface(std::string_view feature) {
   if (feature == "opencl") return halide_opencl_device_interface();
   if (feature == "cuda") return halide_cuda_device_interface();
   return nullptr;
 }
+#endif
 
 // A device is there when it gives memory; the runtime opens the driver at run time, so its absence is an error code.
 bool probe_device(const halide_device_interface_t* device, std::string& reason) {
@@ -67,8 +73,10 @@ Target probe(const TargetRow& row, int index) {
 }
 
 int available_cores() {
+#if !defined(__wasm__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 

@@ -90,6 +90,14 @@ class Triples(unittest.TestCase):
         with self.assertRaisesRegex(rows.HardwareError, "toolchains/z80.cmake"):
             rows.check_tools(rows.Processor("z80", [], [], ""), find=lambda command: command)
 
+    def test_webassembly_says_when_there_is_nothing_to_execute_it(self):
+        which = rows.PROCESSORS["wasm-32"]
+        with self.assertRaisesRegex(rows.HardwareError, "apt-get install .*wasi-libc"):
+            rows.check_tools(which, find=lambda command: None)
+        with self.assertRaisesRegex(rows.HardwareError, "pip install wasmtime"):
+            rows.check_tools(which, find=lambda command: command, module=lambda name: None)
+        rows.check_tools(which, find=lambda command: command, module=lambda name: name)
+
 
 class Programs(unittest.TestCase):
     def test_only_what_the_tests_execute_is_built(self):
@@ -101,7 +109,7 @@ class Programs(unittest.TestCase):
     def test_the_core_names_kernels(self):
         kernels = table.kernels_of((ROOT / "generators" / "kernels.cmake").read_text())
         chosen = [kernel for kernel in kernels if re.search(cross.CORE, kernel)]
-        self.assertEqual(len(chosen), 19)
+        self.assertEqual(len(chosen), 28)
         self.assertIn("dense_forward", chosen)
 
 
