@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <kindling/error.h>
+#include <kindling/targets.h>
 #include <kindling/weights_file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -36,7 +38,18 @@ Context GlobalOptions::context() const {
   Context result;
   result.seed = seed;
   result.threads = threads;
-  result.target = target;
+  result.target = device.empty() ? target : target_for_device(device);
+  if (!device.empty() && !target.empty()) {
+    // Of several CPU rows the named one.
+    const std::vector<TargetInfo> all = list_targets({.target = target});
+    const auto named = std::find_if(all.begin(), all.end(), [&](const TargetInfo& t) { return t.name == target; });
+    if (target != result.target && (device != "cpu" || named->gpu)) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("--target {} and --device {} contradict each other: expected --target {}", target, device,
+                              result.target));
+    }
+    result.target = target;
+  }
   result.stop = stop;
   return result;
 }
@@ -51,6 +64,9 @@ void add_global_options(CLI::App& verb, GlobalOptions& options) {
       ->group("Everywhere");
   verb.add_option("--target", options.target,
                   "Hardware target, see 'kindling targets' (default: KINDLING_TARGET, else the best)")
+      ->group("Everywhere");
+  verb.add_option("--device", options.device,
+                  "cpu, opencl or cuda: the best target for that kind of device, instead of --target")
       ->group("Everywhere");
   verb.add_flag("--json", options.json, "Results as JSON on standard output, and nothing else there")
       ->group("Everywhere");

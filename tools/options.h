@@ -18,11 +18,13 @@ struct GlobalOptions {
   std::uint64_t seed = 0;
   int threads = 0;
   std::string target;
+  std::string device;
   bool json = false;
   bool quiet = false;
   std::stop_token stop;  ///< set by main, not by an option
 
-  /// A context without progress.
+  /// A context without progress. Throws Error{usage} for a device that is not there and for one that contradicts the
+  /// target.
   [[nodiscard]] Context context() const;
 };
 void add_global_options(CLI::App& verb, GlobalOptions& options);

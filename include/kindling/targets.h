@@ -3,6 +3,7 @@
 #include <kindling/context.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kindling {
@@ -24,6 +25,11 @@ struct TargetInfo {
 /// `context.target` and KINDLING_TARGET decide the choice as they do for every operation. Throws Error{usage} when they
 /// name a target that is unknown or cannot run here.
 std::vector<TargetInfo> list_targets(const Context& context = {});
+
+/// The target to name in a Context for a kind of device: "cpu", the best CPU row that runs here, whatever
+/// KINDLING_TARGET says, or "opencl" or "cuda", the row compiled for such devices. Throws Error{usage} for another
+/// name, for a build without such a row, and where it cannot run, with what is missing.
+std::string target_for_device(std::string_view device);
 
 /// "0.1.0"
 std::string version();

@@ -141,15 +141,47 @@ const Target& require_target(std::string_view name) {
   throw Error(ErrorCode::usage, fmt::format("unknown target '{}': compiled are {}", name, known));
 }
 
+namespace {
+
+const Target* best_cpu_target() {
+  const Target* best = nullptr;
+  for (const Target& target : targets()) {
+    if (target.runnable && !target.gpu) best = &target;
+  }
+  return best;
+}
+
+}  // namespace
+
+const Target& device_target(std::string_view device) {
+  if (device == "cpu") {
+    if (const Target* best = best_cpu_target()) return *best;
+    throw Error(ErrorCode::usage, "device 'cpu': no compiled target runs on this processor");
+  }
+  const halide_device_interface_t* wanted = device_interface(device);
+  if (wanted == nullptr) {
+    throw Error(ErrorCode::usage, fmt::format("unknown device '{}': expected cpu, opencl or cuda", device));
+  }
+  std::string known;
+  for (const Target& target : targets()) {
+    known += (known.empty() ? "" : ", ") + target.name;
+    if (device_of(target) != wanted) continue;
+    if (target.runnable) return target;
+    throw Error(ErrorCode::usage,
+                fmt::format("device '{}' cannot be used here: no driver or no device was found ({}); target '{}' needs "
+                            "it, and kindling targets lists what runs",
+                            device, target.reason, target.name));
+  }
+  throw Error(ErrorCode::usage,
+              fmt::format("device '{}': this build has no target for it, compiled are {}", device, known));
+}
+
 const Target& default_target(std::string* why) {
   if (const char* name = std::getenv("KINDLING_TARGET"); name != nullptr && *name != '\0') {
     if (why != nullptr) *why = "KINDLING_TARGET names it";
     return require_target(name);
   }
-  const Target* best = nullptr;
-  for (const Target& target : targets()) {
-    if (target.runnable && !target.gpu) best = &target;
-  }
+  const Target* best = best_cpu_target();
   if (best == nullptr) {
     throw Error(ErrorCode::usage,
                 "no compiled target runs on this processor; name a device target with KINDLING_TARGET");

@@ -30,6 +30,10 @@ struct Target {
 const std::vector<Target>& targets();
 /// By name; throws Error{usage} for an unknown one and for one that cannot run here, with the reason.
 const Target& require_target(std::string_view name);
+/// The row for a kind of device: "cpu", the best CPU row that runs here, whatever KINDLING_TARGET says, or "opencl" or
+/// "cuda", the row whose kernels such a device runs. Throws Error{usage} for another name, for a build without such a
+/// row, and, with what is missing, where it cannot run.
+const Target& device_target(std::string_view device);
 /// KINDLING_TARGET if set, else the best CPU target that runs here. `why`, if given, gets the reason of the choice.
 const Target& default_target(std::string* why = nullptr);
 /// Names of all compiled kernels, sorted.

@@ -128,6 +128,8 @@ std::vector<TargetInfo> list_targets(const Context& context) {
   return list;
 }
 
+std::string target_for_device(std::string_view device) { return kernels::device_target(device).name; }
+
 std::string version() { return KINDLING_VERSION; }
 
 }  // namespace kindling

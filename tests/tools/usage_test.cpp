@@ -15,7 +15,7 @@ TEST_CASE("help and version", "[usage]") {
   for (const char* verb : {"init", "train", "compare", "targets"}) {
     const Outcome verb_help = run_program({verb, "--help"});
     CHECK(verb_help.status == 0);
-    for (const char* option : {"--seed", "--threads", "--target", "--json", "--quiet"}) {
+    for (const char* option : {"--seed", "--threads", "--target", "--device", "--json", "--quiet"}) {
       CHECK(verb_help.out.find(option) != std::string::npos);
     }
   }
@@ -63,6 +63,45 @@ TEST_CASE("targets: what was compiled, what runs, what is chosen", "[usage]") {
     REQUIRE(named.status == 0);
     CHECK(nlohmann::json::parse(named.out).at("chosen").at("name") == name);
   }
+}
+
+TEST_CASE("--device names a kind of device instead of a target", "[usage]") {
+  const auto all = nlohmann::json::parse(run_program({"targets", "--json"}).out).at("targets");
+  const auto row = [&](const std::string& feature) -> const nlohmann::json* {
+    for (const auto& t : all)
+      if (t.at("halide_target").get<std::string>().find("-" + feature) != std::string::npos) return &t;
+    return nullptr;
+  };
+  const auto chosen = [](const Outcome& outcome) {
+    REQUIRE(outcome.status == 0);
+    return nlohmann::json::parse(outcome.out).at("chosen").at("name").get<std::string>();
+  };
+  std::string cpu;  // the last that runs
+  for (const auto& t : all)
+    if (t.at("runnable").get<bool>() && !t.at("gpu").get<bool>()) cpu = t.at("name");
+  if (!cpu.empty()) {
+    CHECK(chosen(run_program({"targets", "--json", "--device", "cpu"})) == cpu);
+    CHECK(chosen(run_program({"targets", "--json", "--device", "cpu", "--target", cpu})) == cpu);
+  }
+  const TempDir folder;
+  for (const std::string device : {"opencl", "cuda"}) {
+    CAPTURE(device);
+    const nlohmann::json* target = row(device);
+    const std::vector<std::string> init{
+        "init", "--model", "5-3", "--method", "he", "--out", (folder / "w.npz").string(), "--device", device};
+    if (target == nullptr) {
+      check_failure(run_program(init), 2, {"device '" + device + "'", "no target for it", "compiled are"});
+    } else if (!target->at("runnable").get<bool>()) {
+      check_failure(run_program(init), 2, {"device '" + device + "'", "no driver or no device was found", device});
+    } else {
+      CHECK(chosen(run_program({"targets", "--json", "--device", device})) == target->at("name"));
+      if (cpu.empty()) continue;
+      check_failure(run_program({"targets", "--device", device, "--target", cpu}), 2,
+                    {"--target " + cpu, "--device " + device, "contradict"});
+      check_failure(run_program({"targets", "--device", "cpu", "--target", target->at("name")}), 2, {"contradict"});
+    }
+  }
+  check_failure(run_program({"targets", "--device", "abacus"}), 2, {"abacus", "cpu, opencl or cuda"});
 }
 
 TEST_CASE("standard output that takes nothing", "[usage]") {
