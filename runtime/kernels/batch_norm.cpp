@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/device_log.h"
 #include "kernels/expect.h"
 #include "kernels/loss.h"
 
@@ -84,6 +85,7 @@ void batch_norm_forward(const Execution& execution, ConstTensorView x, const Bat
   if (values < 2) {
     refuse(name, fmt::format("the statistics of a batch need at least 2 values a channel, found {}", values));
   }
+  on_host("batch-norm: means and deviations of every batch, from its sums");
   std::vector<double> mean(static_cast<std::size_t>(channels)), variance(mean.size());
   batch_norm_moments(execution, x, mean, variance);
   const double momentum = running.momentum, unbiased = values / (values - 1);

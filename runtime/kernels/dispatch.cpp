@@ -17,6 +17,7 @@
 #include "HalideRuntimeCuda.h"
 #include "HalideRuntimeOpenCL.h"
 #include "kernels/cpu_features.h"
+#include "kernels/device_log.h"
 #include "kernels/halide_hooks.h"
 #include "kernels/kernel_calls.h"
 #include "kernels/kernel_table.h"
@@ -110,9 +111,32 @@ std::atomic<std::int64_t>& calls_of(const KernelRow& row) {
 int settle(CallState& state, Buffer& buffer, bool succeeded) {
   halide_buffer_t* raw = buffer.raw();
   int status = 0;
-  if (succeeded && raw->device_dirty()) status = halide_copy_to_host(&state, raw);
+  if (succeeded && raw->device_dirty()) {
+    status = halide_copy_to_host(&state, raw);
+    count_to_host(static_cast<std::int64_t>(raw->size_in_bytes()));
+  }
   if (raw->device != 0) halide_device_free(&state, raw);
   return status;
+}
+
+// Operands that are resident stay on the device, others are copied there and back.
+template <class Call>
+int call_on_device(const Execution& execution, CallState& state, std::span<Buffer* const> buffers, const Call& call) {
+  Loans loans(execution, state);
+  for (Buffer* buffer : buffers) {
+    loans.take(*buffer);
+    if (!loans.holds(*buffer) && buffer->raw()->host_dirty())
+      count_to_device(static_cast<std::int64_t>(buffer->raw()->size_in_bytes()));
+  }
+  int status = call();
+  const bool succeeded = status == 0;
+  for (Buffer* buffer : buffers) {
+    if (loans.holds(*buffer)) continue;
+    const int settled = settle(state, *buffer, succeeded && buffer->use() != Buffer::Use::in);
+    if (status == 0) status = settled;
+  }
+  const int given_back = loans.give_back(succeeded);
+  return status == 0 ? given_back : status;
 }
 
 }  // namespace
@@ -314,19 +338,19 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
     arguments[i + 1] = slots[i].pointer;
   }
   check_overlap(row.name, metadata, slots);
-  const bool gpu = execution.target->gpu;
-  Residency* residency = gpu ? execution.residency : nullptr;
-  for (const Slot& slot : slots)
-    if (residency != nullptr && slot.buffer != nullptr) residency->attach(state, *slot.buffer);
   calls_of(row).fetch_add(1, std::memory_order_relaxed);
-  int status = variant.call(arguments.data());
-  const bool succeeded = status == 0;
-  for (const Slot& slot : slots) {
-    if (!gpu || slot.buffer == nullptr) continue;
-    int settled = 0;
-    if (residency == nullptr || !residency->detach(state, *slot.buffer, succeeded, settled))
-      settled = settle(state, *slot.buffer, succeeded && slot.buffer->use() != Buffer::Use::in);
-    if (status == 0) status = settled;
+  int status = 0;
+  if (!execution.target->gpu) {
+    status = variant.call(arguments.data());
+  } else {
+    std::vector<Buffer*> buffers;
+    for (const Slot& slot : slots)
+      if (slot.buffer != nullptr) buffers.push_back(slot.buffer);
+    try {
+      status = call_on_device(execution, state, buffers, [&] { return variant.call(arguments.data()); });
+    } catch (const Error& error) {
+      fail(error.what());
+    }
   }
   if (status != 0) fail(state.error.empty() ? fmt::format("status {}", status) : state.error);
 }

@@ -41,13 +41,10 @@ std::vector<std::string> kernel_names();
 /// Halide's interface to the device of a GPU row; null for a CPU row.
 const halide_device_interface_t* device_of(const Target& target);
 
-class Residency;
-
 /// Where and with how many threads kernels run.
 struct Execution {
   const Target* target = nullptr;
   int threads = 1;
-  Residency* residency = nullptr;  ///< arrays that stay on a device between calls (residency.h); may be null
 };
 /// Resolves a Context: its target or the default; its thread count, or KINDLING_THREADS if set, or the number
 /// of available cores. Throws Error{usage} for a target or a thread count that makes no sense.

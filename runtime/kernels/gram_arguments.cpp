@@ -3,6 +3,8 @@
 #include <bit>
 #include <functional>
 
+#include "kernels/residency.h"
+
 namespace kindling::kernels {
 
 Problems problems_of(std::string_view kernel, std::string_view name, const ConstTensorView& view) {
@@ -25,6 +27,7 @@ Problems problems_of(std::string_view kernel, std::string_view name, const Const
 void expect_coordinates(std::string_view kernel, std::string_view name, const ConstTensorView& view) {
   const auto limit = std::bit_cast<std::uint32_t>(largest_coordinate);
   const Problems p = problems_of(kernel, name, view);
+  fetch(view);
   const std::int64_t run = view.cols();
   for (std::int64_t r = 0; r < view.rows(); ++r) {
     const float* row = view.row(r);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/expect.h"
+#include "kernels/residency.h"
 
 namespace kindling::kernels {
 namespace {
@@ -32,7 +33,11 @@ void fill(const Kernel& kernel, std::string_view name, const Execution& executio
   if (size % 4 != 0) {
     std::array<T, 4> last{};
     run(last.data(), 1, first_block + whole);
-    std::copy_n(last.begin(), size % 4, out.data() + 4 * whole);
+    const std::int64_t rest = size % 4;
+    if constexpr (std::is_same_v<T, float>) {
+      return copy_rows(execution, {last.data(), {1, rest}}, {out.data() + 4 * whole, {1, rest}});
+    }
+    std::copy_n(last.begin(), rest, out.data() + 4 * whole);
   }
 }
 

@@ -88,11 +88,11 @@ std::string to_string(OptimizerKind kind) {
 
 namespace {
 
-void observe(std::int64_t steps, const Model& model, const TrainObserver& observer, kernels::Residency& residency) {
+void observe(std::int64_t steps, const Model& model, const TrainObserver& observer) {
   if (std::find(observer.at.begin(), observer.at.end(), steps) == observer.at.end()) return;
   for (const Layer& layer : model.layers()) {
     for (const Tensor* t : {&layer.weight, &layer.bias, &layer.running_mean, &layer.running_var})
-      if (!t->empty()) residency.fetch(t->flat());
+      if (!t->empty()) kernels::fetch(*t);
   }
   observer.look(steps, model);
 }
@@ -118,7 +118,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
   std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
 
   TrainResult result;
-  observe(0, model, observer, residency);
+  observe(0, model, observer);
   result.epochs.push_back(evaluate_epoch(exec, 0, nan, model, data, options.evaluate_test, context));
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
     const auto order =
@@ -139,7 +139,7 @@ TrainResult train(Model& model, const Dataset& data, const TrainOptions& options
       }
       loss_sum += loss * static_cast<double>(rows);
       ++result.steps;
-      observe(result.steps, model, observer, residency);
+      observe(result.steps, model, observer);
     }
     result.epochs.push_back(evaluate_epoch(exec, epoch, loss_sum / static_cast<double>(count), model, data,
                                            options.evaluate_test, context));

@@ -1,21 +1,21 @@
-// What a run on a device copies to and fro, counted at the OpenCL functions that the Halide runtime loads, and that it
-// computes the same as calls which copy everything.
+// What a training on a device copies to and fro, and that it computes the same as calls which copy everything.
 #include "kernels/residency.h"
 
 #include <kindling/initialize.h>
 #include <kindling/train.h>
 
-#include <atomic>
 #include <cstring>
-#include <iostream>
-#include <string_view>
+#include <optional>
+#include <thread>
 
-#include "HalideRuntime.h"
 #include "kernels/dense.h"
+#include "kernels/jacobian.h"
+#include "kernels/random.h"
 #include "nn/batches.h"
 #include "nn/trainer.h"
 #include "support/catch.h"
 #include "support/expect_error.h"
+#include "support/opencl_copies.h"
 #include "support/small_data.h"
 
 using namespace kindling;
@@ -23,48 +23,6 @@ using namespace kindling::test;
 using kernels::Residency;
 
 namespace {
-
-std::atomic<std::int64_t> bytes_in{0}, bytes_out{0};
-
-using Transfer = std::int32_t (*)(void*, void*, std::uint32_t, std::size_t, std::size_t, void*, std::uint32_t,
-                                  const void*, void*);
-Transfer real_write = nullptr, real_read = nullptr;
-halide_get_library_symbol_t real_symbol = nullptr;
-
-std::int32_t counted_write(void* queue, void* memory, std::uint32_t blocking, std::size_t offset, std::size_t bytes,
-                           void* data, std::uint32_t waits, const void* wait_list, void* event) {
-  bytes_in += static_cast<std::int64_t>(bytes);
-  return real_write(queue, memory, blocking, offset, bytes, data, waits, wait_list, event);
-}
-std::int32_t counted_read(void* queue, void* memory, std::uint32_t blocking, std::size_t offset, std::size_t bytes,
-                          void* data, std::uint32_t waits, const void* wait_list, void* event) {
-  bytes_out += static_cast<std::int64_t>(bytes);
-  return real_read(queue, memory, blocking, offset, bytes, data, waits, wait_list, event);
-}
-void* counting_symbol(void* library, const char* name) {
-  void* symbol = real_symbol(library, name);
-  if (symbol != nullptr && std::string_view(name) == "clEnqueueWriteBuffer") {
-    real_write = reinterpret_cast<Transfer>(symbol);
-    return reinterpret_cast<void*>(counted_write);
-  }
-  if (symbol != nullptr && std::string_view(name) == "clEnqueueReadBuffer") {
-    real_read = reinterpret_cast<Transfer>(symbol);
-    return reinterpret_cast<void*>(counted_read);
-  }
-  return symbol;
-}
-// Before anything asks the runtime for a device.
-[[maybe_unused]] const bool counting = [] {
-  real_symbol = halide_set_custom_get_library_symbol(counting_symbol);
-  return true;
-}();
-
-const kernels::Target* opencl() {
-  for (const kernels::Target& t : kernels::targets())
-    if (t.name == "opencl" && t.runnable) return &t;
-  std::cout << "skipped: no OpenCL device\n";
-  return nullptr;
-}
 
 Model he_model(const char* text) {
   Model model = Model::parse(text);
@@ -98,7 +56,7 @@ std::int64_t parameter_bytes(const Model& model) {
 }  // namespace
 
 TEST_CASE("training on a device moves batches and results alone", "[residency]") {
-  if (opencl() == nullptr) return;
+  if (opencl_target() == nullptr) return;
   const Dataset data = small_data(400);
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::adam}) {
     CAPTURE(to_string(kind));
@@ -106,7 +64,7 @@ TEST_CASE("training on a device moves batches and results alone", "[residency]")
     const Context context{.seed = 5, .target = "opencl"};
     Model copied = he_model("20-37-33-4"), resident = he_model("20-37-33-4");
     train_by_copies(copied, data, options, context);
-    bytes_in = bytes_out = 0;
+    copies.reset();
     (void)train(resident, data, options, context);
     for (std::size_t i = 0; i < resident.layers().size(); ++i) {
       const Layer &a = resident.layers()[i], &b = copied.layers()[i];
@@ -118,16 +76,16 @@ TEST_CASE("training on a device moves batches and results alone", "[residency]")
     // Once: parameters, the optimiser's state, the training samples. A step: 50 row numbers and labels. An evaluation:
     // its samples and labels. The gradient of the loss and a few numbers of each kernel are Halide's own business.
     const std::int64_t once = (1 + optimizer_state) * parameter_bytes(resident) + 400 * 20 * 4;
-    CHECK(bytes_in <= once + steps * 50 * 8 + evaluated * (20 * 4 + 4) + 4096);
-    CHECK(bytes_in >= parameter_bytes(resident) + 400 * 20 * 4 + steps * 50 * 8);
+    CHECK(copies.in <= once + steps * 50 * 8 + evaluated * (20 * 4 + 4) + 4096);
+    CHECK(copies.in >= parameter_bytes(resident) + 400 * 20 * 4 + steps * 50 * 8);
     // Back: parameters once, losses and predictions of each step and evaluation.
-    CHECK(bytes_out <= parameter_bytes(resident) + (steps * 50 + evaluated) * 8 + 1024);
-    CHECK(bytes_out >= parameter_bytes(resident));
+    CHECK(copies.out <= parameter_bytes(resident) + (steps * 50 + evaluated) * 8 + 1024);
+    CHECK(copies.out >= parameter_bytes(resident));
   }
 }
 
 TEST_CASE("a convolutional network trains alike with resident arrays", "[residency]") {
-  if (opencl() == nullptr) return;
+  if (opencl_target() == nullptr) return;
   const Dataset data = small_data(60, 2 * 6 * 6);
   const TrainOptions options{
       .epochs = 2, .batch = 20, .optimizer = {.kind = OptimizerKind::adam, .learning_rate = 0.01}};
@@ -145,8 +103,8 @@ TEST_CASE("a convolutional network trains alike with resident arrays", "[residen
 }
 
 TEST_CASE("host and device see each other's writing", "[residency]") {
-  if (opencl() == nullptr) return;
-  kernels::Execution exec{opencl(), 1};
+  if (opencl_target() == nullptr) return;
+  kernels::Execution exec{opencl_target(), 1};
   Tensor x({6, 3}), w({2, 3}), y({6, 2});
   std::vector<float> bias(2, 1.0F);
   for (float& v : x.flat()) v = 2;
@@ -161,20 +119,137 @@ TEST_CASE("host and device see each other's writing", "[residency]") {
     };
     forward(0, 6);
     CHECK(y.data()[0] == 0);  // not here yet
-    residency.fetch(ConstTensorView(y));
+    kernels::fetch(ConstTensorView(y));
     CHECK(y.data()[0] == 7);
     x.flat()[0] = 5;
-    residency.changed(x.flat());
+    kernels::changed(x.flat());
     forward(0, 2);
     // Rows that are not the first ones are copied, and what the device had of the others stays.
     x.flat()[9] = 0;
-    residency.changed(x.flat());
+    kernels::changed(x.flat());
     forward(3, 1);
   }
-  CHECK(exec.residency == nullptr);
   CHECK(y.data()[0] == 10);
   CHECK(y.data()[4] == 7);
   CHECK(y.data()[6] == 5);
+}
+
+TEST_CASE("kernels work on any part of a resident array", "[residency]") {
+  const kernels::Target* target = opencl_target();
+  if (target == nullptr) return;
+  const kernels::Execution exec{target, 1};
+  // Rows of 37 are not aligned, rows of 128 are.
+  for (const std::int64_t width : {37, 128}) {
+    CAPTURE(width);
+    Tensor x({9, width}), y({9, width});
+    for (std::int64_t i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i);
+    const std::vector<float> twice(9, 2.0F);
+    copies.reset();
+    Residency residency(exec);
+    residency.keep(Residency::Role::input, x);
+    residency.keep(Residency::Role::result, y);
+    // Rows from the middle, then every second row of the others, in place of and beside what is there.
+    kernels::scale_rows(exec, x.view().rows(3, 4), std::span(twice).first(4), y.view().rows(5, 4));
+    const ConstTensorView even(x.data(), 2, width, 2 * width);
+    const TensorView odd(y.data() + width, 2, width, 2 * width);
+    kernels::scale_rows(exec, even, std::span(twice).first(2), odd);
+    kernels::scale_rows(exec, y.view().rows(6, 1), std::span(twice).first(1), y.view().rows(6, 1));
+    CHECK(copies.out == 0);
+    CHECK(copies.in == 2 * x.size() * 4 + 7 * 4);
+    residency.finish();
+    const auto row = [&](std::int64_t r) { return y.view()(r, width - 1); };
+    const auto source = [&](std::int64_t r) { return x.view()(r, width - 1); };
+    for (const std::int64_t r : {5, 7, 8}) CHECK(row(r) == 2 * source(r - 2));
+    CHECK(row(6) == 4 * source(4));
+    CHECK(row(1) == 2 * source(0));
+    CHECK(row(3) == 2 * source(2));
+    for (const std::int64_t r : {0, 2, 4}) CHECK(row(r) == 0);
+  }
+}
+
+TEST_CASE("zeros and copies stay where the arrays are", "[residency]") {
+  const kernels::Target* target = opencl_target();
+  if (target == nullptr) return;
+  const kernels::Execution exec{target, 1};
+  Tensor x({5, 7}), y({5, 7});
+  for (float& v : x.flat()) v = 3;
+  for (float& v : y.flat()) v = 4;
+  Residency residency(exec);
+  for (const Tensor* t : {&x, &y}) residency.keep(Residency::Role::result, *t);
+  kernels::copy_rows(exec, x.view().rows(0, 3), y.view().rows(1, 3));
+  kernels::zero(exec, x.flat());
+  copies.reset();
+  residency.finish();
+  CHECK(copies.in == 0);
+  CHECK(copies.out == 2 * 35 * 4);
+  for (const float v : x.flat()) CHECK(v == 0);
+  CHECK(y.view()(0, 6) == 4);
+  CHECK(y.view()(1, 0) == 3);
+  CHECK(y.view()(3, 6) == 3);
+  CHECK(y.view()(4, 0) == 4);
+  // Without a residency, likewise.
+  kernels::zero(exec, y.flat());
+  CHECK(y.view()(1, 0) == 0);
+}
+
+TEST_CASE("a residency serves the thread that uses it", "[residency]") {
+  const kernels::Target* target = opencl_target();
+  if (target == nullptr) return;
+  const kernels::Execution exec{target, 1};
+  Tensor y({6});
+  Residency residency(exec);
+  residency.keep(Residency::Role::result, y);
+  kernels::philox_uniform(exec, {}, 1, 2, y.flat());
+  std::thread([&] {
+    kernels::fetch(y);
+    CHECK(y.data()[0] == 0);  // another thread's
+    residency.enter();
+    kernels::fetch(y);
+    CHECK(y.data()[0] > 1);
+  }).join();
+}
+
+TEST_CASE("a fault of the device is an error that names it, and no end", "[residency]") {
+  const kernels::Target* target = opencl_target();
+  if (target == nullptr) return;
+  const kernels::Execution exec{target, 1};
+  // A size that nothing else has, so that no memory is left over from it.
+  const std::int64_t rows = 41, width = 1013;
+  Tensor x({rows, width}), y({rows, width});
+  for (float& v : x.flat()) v = 2;
+  const std::vector<float> twice(static_cast<std::size_t>(rows), 2.0F);
+  const auto scaled = [&] { kernels::scale_rows(exec, x, twice, y); };
+  struct Restored {
+    ~Restored() { copies.no_memory = copies.lost = false; }
+  } restored;
+  for (const bool kept : {false, true}) {
+    CAPTURE(kept);
+    std::optional<Residency> residency;
+    if (kept) {
+      residency.emplace(exec);
+      residency->keep(Residency::Role::input, x);
+      residency->keep(Residency::Role::result, y);
+    }
+    copies.no_memory = true;
+    expect_error(ErrorCode::kernel, {"scale_rows", "opencl", "ALLOCATION_FAILURE"}, scaled);
+    copies.no_memory = false;
+    scaled();
+    copies.lost = true;
+    expect_error(ErrorCode::kernel, {"scale_rows", "opencl", "CL_OUT_OF_RESOURCES"}, scaled);
+    if (kept) expect_error(ErrorCode::kernel, {"opencl", "OUT_OF_RESOURCES"}, [&] { kernels::fetch(y); });
+    copies.lost = false;
+    scaled();
+    if (kept) residency->finish();
+    CHECK(y.data()[0] == 4);
+    CHECK(y.data()[rows * width - 1] == 4);
+    for (float& v : y.flat()) v = 0;
+  }
+  // A whole training ends by the error; nothing aborts.
+  const Dataset data = small_data(100);
+  Model model = he_model("20-9-4");
+  copies.lost = true;
+  expect_error(ErrorCode::kernel, {"opencl", "CL_OUT_OF_RESOURCES"},
+               [&] { (void)train(model, data, {.epochs = 1}, {.target = "opencl"}); });
 }
 
 TEST_CASE("on a CPU row nothing is kept", "[residency]") {
@@ -183,7 +258,6 @@ TEST_CASE("on a CPU row nothing is kept", "[residency]") {
   Tensor y({2});
   Residency residency(exec);
   residency.keep(Residency::Role::result, ConstTensorView(y));
-  CHECK(exec.residency == nullptr);
-  residency.fetch(ConstTensorView(y));
+  kernels::fetch(ConstTensorView(y));
   residency.finish();
 }
