@@ -3,6 +3,7 @@
 
 #include <kindling/model.h>
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,10 @@ namespace kindling {
 /// Moments of one layer.
 struct AdamState {
   Tensor weight_mean, weight_square, bias_mean, bias_square;
+
+  [[nodiscard]] std::array<const Tensor*, 4> moments() const {
+    return {&weight_mean, &weight_square, &bias_mean, &bias_square};
+  }
 };
 std::vector<AdamState> adam_states(const Model& model);
 

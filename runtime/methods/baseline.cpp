@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "kernels/device_log.h"
+#include "kernels/residency.h"
 #include "methods/class_moments.h"
 #include "methods/draw.h"
 
@@ -32,6 +34,7 @@ void draw_orthogonal(const Stream& stream, double gain, TensorView weight, const
   for (std::int64_t j = 0; j < small; ++j) {
     if (qr.matrixQR()(j, j) < 0) q.col(j) *= -1;
   }
+  kernels::on_host("orthogonal weights: QR factorization of a layer's normal draws");
   Eigen::Map<Matrix> out(weight.data(), weight.rows(), weight.cols());
   const auto scale = static_cast<float>(gain);
   if (wide) {
@@ -39,6 +42,7 @@ void draw_orthogonal(const Stream& stream, double gain, TensorView weight, const
   } else {
     out = scale * q;
   }
+  kernels::changed(weight);
 }
 
 }  // namespace
@@ -79,6 +83,7 @@ void draw_biases(const BaselineOptions& options, const Stream& stream, std::int6
     fill_uniform(stream, -limit, limit, bias, context);
   } else {
     std::fill(bias.begin(), bias.end(), 0.0F);
+    kernels::changed(bias);
   }
 }
 

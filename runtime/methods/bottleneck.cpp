@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/device_log.h"
 #include "methods/bottleneck_stage.h"
 #include "methods/checkpoint.h"
 #include "nn/batches.h"
@@ -79,7 +80,9 @@ class PostTraining {
         exec_(kernels::execution(context)),
         linear_(Model::mlp({model.outputs(), model.outputs()})),
         outputs_(exec_, model, model.layers().size(), data, data.train, batch_, options.cache_mb * 1e6),
-        trainer_(linear_, batch_, {.kind = OptimizerKind::adam, .learning_rate = options.post_learning_rate}) {
+        trainer_(linear_, batch_, {.kind = OptimizerKind::adam, .learning_rate = options.post_learning_rate}),
+        residency_(exec_) {
+    trainer_.keep_on(residency_, linear_);
     // The identity: training starts from the outputs as they are.
     for (std::int64_t i = 0; i < model.outputs(); ++i) linear_.layers().front().weight.view()(i, i) = 1;
   }
@@ -95,6 +98,8 @@ class PostTraining {
 
   // The last layer becomes V W, V b + c; sums in float64.
   void fold_into(Layer& last) const {
+    kernels::on_host("bottleneck: the post-trained linear layer is folded into the last one");
+    fetch_parameters(linear_);
     const Layer& linear = linear_.layers().front();
     const std::int64_t units = last.units(), width = last.fan_in();
     const Tensor weight = last.weight.clone(), bias = last.bias.clone();
@@ -124,6 +129,7 @@ class PostTraining {
   Model linear_;
   PrefixOutputs outputs_;
   Trainer trainer_;
+  kernels::Residency residency_;
 };
 
 class BottleneckRun {
@@ -134,7 +140,10 @@ class BottleneckRun {
         options_(options),
         context_(context),
         checkpoint_(options.checkpoint, identity_of(model, data, options, context)),
-        stages_(stages(model)) {}
+        stages_(stages(model)),
+        residency_(kernels::execution(context)) {
+    keep_samples(residency_, data, data.train);  // once for all stages
+  }
 
   BottleneckReport run() {
     restore();
@@ -309,6 +318,7 @@ class BottleneckRun {
   std::unique_ptr<BottleneckStage> stage_;
   std::unique_ptr<PostTraining> post_;
   BottleneckReport report_;
+  kernels::Residency residency_;
 };
 
 }  // namespace

@@ -38,8 +38,14 @@ BottleneckStage::BottleneckStage(const Model& model, const Stage& stage, std::si
       target_plateau_(options.terms.warmup_window, options.terms.warmup_tolerance),
       input_plateau_(options.terms.warmup_window, options.terms.warmup_tolerance),
       stage_inputs_({terms_.rows(), model_.inputs()}),
-      gradient_({terms_.rows(), model_.outputs()}) {
+      gradient_({terms_.rows(), model_.outputs()}),
+      residency_(exec_) {
   if (terms_.needs_inputs()) samples_ = Tensor({options.terms.batch, model.inputs()});
+  trainer_.keep_on(residency_, model_);
+  pass_.keep_on(residency_);
+  keep_samples(residency_, data, data.train);
+  for (const Tensor* t : {&stage_inputs_, &samples_, &gradient_})
+    residency_.keep(kernels::Residency::Role::scratch, *t);
 }
 
 void BottleneckStage::draw() {
@@ -85,9 +91,9 @@ void BottleneckStage::iterate() {
   for (std::int64_t u = 0; u < options_.terms.critic_updates; ++u) update_critics();
   draw();
   const TensorView inputs = trainer_.inputs(terms_.rows());
-  std::copy_n(stage_inputs_.data(), stage_inputs_.size(), inputs.data());
+  kernels::copy_rows(exec_, stage_inputs_.view().matrix(), inputs);
   const ConstTensorView outputs = trainer_.forward_step(exec_, model_, terms_.rows());
-  std::fill(gradient_.flat().begin(), gradient_.flat().end(), 0.0F);
+  kernels::zero(exec_, gradient_.flat());
   terms_.add_gradient(exec_, batch(outputs), gradient_);
   trainer_.backward_step(exec_, model_, gradient_);
   ++iterations_;
@@ -102,6 +108,7 @@ InformationTerms::Values BottleneckStage::take_means() {
 }
 
 void BottleneckStage::finish(Model& model) {
+  fetch_parameters(model_);
   check_finite(model_);
   Model trained = model_.clone();
   for (std::size_t i = 0; i < trained.layers().size(); ++i) {

@@ -61,6 +61,7 @@ class BottleneckStage {
   bool warm_ = false;
   double target_sum_ = 0, input_sum_ = 0;
   std::int64_t summed_ = 0;
+  kernels::Residency residency_;
 };
 
 }  // namespace kindling

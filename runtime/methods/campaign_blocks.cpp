@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "kernels/device_log.h"
+
 namespace kindling::campaign {
 
 Campaign::Campaign(const kernels::Execution& execution, ConstTensorView candidates, std::span<const float> scores,
@@ -17,7 +19,10 @@ Campaign::Campaign(const kernels::Execution& execution, ConstTensorView candidat
       total_(candidates.rows()),
       width_(candidates.cols()),
       count_(options.count),
-      exhausted_square_(static_cast<float>(options.exhausted_tolerance * options.exhausted_tolerance)) {
+      exhausted_square_(static_cast<float>(options.exhausted_tolerance * options.exhausted_tolerance)),
+      residency_(execution) {
+  using Role = kernels::Residency::Role;
+  residency_.keep(Role::input, candidates_);
   const auto n = static_cast<std::size_t>(total_);
   scale_.resize(n), squared_.resize(n), reference_.resize(n), bound_.resize(n), version_.resize(n);
   state_.assign(n, State::open);
@@ -28,6 +33,7 @@ Campaign::Campaign(const kernels::Execution& execution, ConstTensorView candidat
     // Squares that overflow, or underflow, in float32: few rows if any.
     if (!(squared_[i] < 1e30F && squared_[i] > 1e-20F)) {
       double sum = 0;
+      kernels::fetch(candidates_);
       for (std::int64_t k = 0; k < width_; ++k) sum += static_cast<double>(candidates_(i, k)) * candidates_(i, k);
       if (!std::isfinite(sum)) {
         throw Error(ErrorCode::numerical, "candidate " + std::to_string(i) + " has a weight that is not finite");
@@ -50,6 +56,13 @@ Campaign::Campaign(const kernels::Execution& execution, ConstTensorView candidat
   ones_.assign(static_cast<std::size_t>(std::max(basis_capacity_, pool)), 1.0F);
   identity_.resize(ones_.size());
   std::iota(identity_.begin(), identity_.end(), 0);
+  solved_ = Tensor({pool, block_steps});
+  for (const Tensor* t : {&basis_, &kept_, &residuals_, &scratch_, &scratch2_, &coefficients_, &gram_, &factor_})
+    residency_.keep(Role::scratch, *t);
+  residency_.keep(Role::input, std::span<const float>(scale_));
+  residency_.keep(Role::input, std::span<const float>(ones_));
+  residency_.keep(Role::input, std::span<const std::int32_t>(identity_));
+  kernels::on_host("campaign: order of the candidates and a triangular solve a block");
 }
 
 void Campaign::set_bound(std::int64_t row) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/campaign.h"
+#include "kernels/residency.h"
 #include "methods/campaign.h"
 
 // How it works. A residual norm needs only the coefficients of the candidate along the basis, |p|^2 -= (w.q)^2, and it
@@ -65,6 +66,8 @@ class Campaign {
   void refresh(std::span<const std::int32_t> rows);
   bool extend_pool();
   void add_to_pool(std::int32_t position);
+  void pick_rows(const PickedRows& picked, TensorView to) const;
+  void append(ConstTensorView from, std::span<const std::int32_t> rows, std::int64_t first);
   void write_residuals(std::span<const std::int32_t> positions);
   void finish_block();
   void keep_residuals(TensorView fresh);
@@ -103,9 +106,11 @@ class Campaign {
   std::vector<std::int32_t> position_in_pool_, kept_slot_;  // of every active candidate, or -1
   std::vector<std::int32_t> kept_rows_;                     // candidates whose residuals the last block left in kept_
   Tensor kept_, residuals_, gram_, factor_, scratch_, scratch2_, coefficients_;
+  Tensor solved_;  // coefficients that the host computes
   std::vector<float> ones_;
   std::vector<std::int32_t> identity_;
   std::vector<std::int32_t> block_pool_;  // the block's pivots, as indices of the pool
+  kernels::Residency residency_;          // matrices stay on a device; norms and order are the host's
 };
 
 }  // namespace kindling::campaign

@@ -13,6 +13,20 @@ void Campaign::add_to_pool(std::int32_t position) {
   pool_position_.push_back(position);
 }
 
+// Rows times their scales: what is left of them when nothing is taken away.
+void Campaign::pick_rows(const PickedRows& picked, TensorView to) const {
+  std::vector<float> squared(picked.index.size());
+  const ConstTensorView nothing(basis_.data(), {0, to.rows()});
+  kernels::campaign_residual(execution_, picked, nothing, basis_.view().rows(0, 0), to, squared);
+}
+
+// Rows of `from` become the pool's residuals from number `first` on.
+void Campaign::append(ConstTensorView from, std::span<const std::int32_t> rows, std::int64_t first) {
+  if (rows.empty()) return;
+  const auto n = static_cast<std::int64_t>(rows.size());
+  pick_rows({from, rows, std::span(ones_).first(from.rows())}, residuals_.view().rows(first, n));
+}
+
 // Appends the residuals of active candidates to the pool, with their norms computed anew. Exhausted ones drop out.
 void Campaign::write_residuals(std::span<const std::int32_t> positions) {
   if (positions.empty()) return;
@@ -22,10 +36,9 @@ void Campaign::write_residuals(std::span<const std::int32_t> positions) {
   const PickedRows directions{basis, std::span(identity_).first(basis_size_), std::span(ones_).first(basis_size_)};
   const TensorView c(coefficients_.data(), basis_size_, n, coefficients_.shape()[1]);
   TensorView from = scratch_.view().rows(0, n), fresh = scratch2_.view().rows(0, n);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::int32_t row = active_[positions[i]];
-    for (std::int64_t k = 0; k < width_; ++k) from(i, k) = candidates_(row, k) * scale_[row];
-  }
+  std::vector<std::int32_t> rows;
+  for (const std::int32_t position : positions) rows.push_back(active_[position]);
+  pick_rows(picked(rows), from);
   const auto remove_basis = [&] {
     kernels::campaign_project(execution_, directions, from, c);
     kernels::campaign_residual(execution_, {from, std::span(identity_).first(n), std::span(ones_).first(n)}, c, basis,
@@ -37,7 +50,9 @@ void Campaign::write_residuals(std::span<const std::int32_t> positions) {
     std::swap(from, fresh);
     remove_basis();
   }
-  const auto steps = static_cast<std::int64_t>(block_pool_.size());
+  const auto steps = static_cast<std::int64_t>(block_pool_.size()), used = static_cast<std::int64_t>(pool_.size());
+  std::vector<std::int32_t> taken;
+  kernels::fetch(std::as_const(factor_).view().rows(0, steps));
   for (std::int64_t i = 0; i < n; ++i) {
     const std::int32_t position = positions[i], row = active_[position];
     if (active_squared_[position] < spoilt_share * active_reference_[position]) ++result_.recomputed_norms;
@@ -57,9 +72,10 @@ void Campaign::write_residuals(std::span<const std::int32_t> positions) {
     active_squared_[position] = left;
     const bool lost = left < spoilt_share * squared[i];
     products_[position] = scores_[row] * std::sqrt(lost ? std::max(left, 0.0F) + error_share * squared[i] : left);
-    std::copy_n(fresh.row(i), width_, residuals_.data() + static_cast<std::int64_t>(pool_.size()) * width_);
+    taken.push_back(static_cast<std::int32_t>(i));
     add_to_pool(position);
   }
+  append(fresh, taken, used);
 }
 
 // Writes out the residuals of the most promising active candidates that are not in the pool yet, and the inner
@@ -82,12 +98,13 @@ bool Campaign::extend_pool() {
       std::stable_partition(chosen.begin(), chosen.end(), [&](std::int32_t p) { return kept_slot_[p] < 0; }) -
       chosen.begin());
   write_residuals(std::span(chosen).first(size_new));
+  std::vector<std::int32_t> slots;
+  const auto written = static_cast<std::int64_t>(pool_.size());
   for (std::size_t i = static_cast<std::size_t>(size_new); i < chosen.size(); ++i) {
-    const std::int32_t position = chosen[i];
-    std::copy_n(kept_.data() + kept_slot_[position] * width_, width_,
-                residuals_.data() + static_cast<std::int64_t>(pool_.size()) * width_);
-    add_to_pool(position);
+    slots.push_back(kept_slot_[chosen[i]]);
+    add_to_pool(chosen[i]);
   }
+  append(kept_, slots, written);
   const std::int64_t added = static_cast<std::int64_t>(pool_.size()) - used;
   if (added > 0) {
     kernels::campaign_project(
@@ -109,6 +126,7 @@ void Campaign::finish_block() {
   // Of the pivots' residuals R = L Q, so Q = inverse(L) R: one product in which residuals not chosen have coefficient
   // 0.
   const auto n = static_cast<std::size_t>(steps);
+  kernels::fetch(std::as_const(factor_).view().rows(0, steps));
   std::vector<double> triangle(n * n), inverse(n * n);
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j <= i; ++j) {
@@ -125,22 +143,22 @@ void Campaign::finish_block() {
     }
   }
   const auto pool = static_cast<std::int64_t>(pool_.size());
-  const std::int64_t stride = coefficients_.shape()[1];
+  const std::int64_t stride = solved_.shape()[1];
   const TensorView fresh = basis_.view().rows(basis_size_, steps);
   std::vector<float> norms(std::max(pool_.size(), n));
   if (steps > 0) {
-    std::fill_n(coefficients_.data(), pool * stride, 0.0F);
+    std::fill_n(solved_.data(), pool * stride, 0.0F);
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t j = 0; j <= i; ++j) {
-        coefficients_.data()[block_pool_[j] * stride + static_cast<std::int64_t>(i)] =
+        solved_.data()[block_pool_[j] * stride + static_cast<std::int64_t>(i)] =
             -static_cast<float>(inverse[i * n + j]);
       }
     }
     const std::vector<float> zeros(pool_.size(), 0.0F);
     const std::vector<std::int32_t> any(n, 0);
     kernels::campaign_residual(execution_, {residuals_.view().rows(0, pool), any, zeros},
-                               TensorView(coefficients_.data(), pool, steps, stride), residuals_.view().rows(0, pool),
-                               fresh, std::span(norms).first(n));
+                               TensorView(solved_.data(), pool, steps, stride), residuals_.view().rows(0, pool), fresh,
+                               std::span(norms).first(n));
   }
   basis_size_ += steps;
   for (std::int64_t i = 0; i < size; ++i) {
@@ -162,17 +180,16 @@ void Campaign::keep_residuals(TensorView fresh) {
     if (state_[row] != State::open || squared_[row] < second_pass_share * reference_[row]) continue;
     rows.push_back(row), slots.push_back(static_cast<std::int32_t>(j)), positions.push_back(pool_position_[j]);
   }
-  const auto kept = static_cast<std::int64_t>(rows.size());
+  const std::int64_t kept = static_cast<std::int64_t>(rows.size()), stride = solved_.shape()[0];
   for (std::int64_t j = 0; j < kept; ++j) {
     for (std::int64_t m = 0; m < steps; ++m) {
-      coefficients_.data()[m * coefficients_.shape()[1] + j] = factor_.data()[m * active_capacity_ + positions[j]];
+      solved_.data()[m * stride + j] = factor_.data()[m * active_capacity_ + positions[j]];
     }
   }
   std::vector<float> norms(rows.size());
   const auto pool = static_cast<std::int64_t>(pool_.size());
   kernels::campaign_residual(execution_, {residuals_.view().rows(0, pool), slots, std::span(ones_).first(pool)},
-                             TensorView(coefficients_.data(), steps, kept, coefficients_.shape()[1]), fresh,
-                             kept_.view().rows(0, kept), norms);
+                             TensorView(solved_.data(), steps, kept, stride), fresh, kept_.view().rows(0, kept), norms);
   kept_rows_ = std::move(rows);
 }
 

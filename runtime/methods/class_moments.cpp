@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/batch_norm.h"
+#include "kernels/device_log.h"
 #include "kernels/layout.h"
 #include "kernels/scatter.h"
 #include "nn/layer_shapes.h"
@@ -14,7 +15,7 @@ namespace {
 // fields of some samples at a time.
 class FieldRows {
  public:
-  explicit FieldRows(const Layer& layer) : layer_(layer) {}
+  FieldRows(const Layer& layer, kernels::Residency& residency) : layer_(layer), residency_(residency) {}
 
   template <class Visit>
   void operator()(const kernels::Execution& exec, ConstTensorView x, std::span<const std::int32_t> labels,
@@ -27,7 +28,11 @@ class FieldRows {
     const kernels::PatchShape shape = patch_shape(layer_);
     const std::int64_t positions = shape.positions(), fan_in = shape.fan_in();
     const std::int64_t most = std::clamp<std::int64_t>(elements / (positions * fan_in), 1, x.rows());
-    if (fields_.size() < most * positions * fan_in) fields_ = Tensor({most * positions, fan_in});
+    if (fields_.size() < most * positions * fan_in) {
+      residency_.drop(fields_);
+      fields_ = Tensor({most * positions, fan_in});
+      residency_.keep(kernels::Residency::Role::scratch, fields_);
+    }
     for (std::int64_t first = 0; first < x.rows(); first += most) {
       const std::int64_t samples = std::min(most, x.rows() - first);
       const TensorView rows = fields_.view().rows(0, samples * positions);
@@ -41,6 +46,7 @@ class FieldRows {
 
  private:
   const Layer& layer_;
+  kernels::Residency& residency_;
   Tensor fields_;
   std::vector<std::int32_t> labels_;
 };
@@ -58,10 +64,18 @@ LayerScatter layer_scatter(const kernels::Execution& exec, const Model& model, s
   Tensor shift({1, features});
   std::vector<std::int32_t> everything;
   bool first = true;
-  FieldRows fields(model.layers()[layer]);
+  Tensor mean({1, weight.cols()});
+  kernels::Residency residency(exec);
+  using Role = kernels::Residency::Role;
+  residency.keep(Role::input, weight);
+  residency.keep(Role::input, bias);
+  residency.keep(Role::input, std::span<const double>(sum));
+  residency.keep(Role::input, std::span<const double>(sum_squares));
+  residency.keep(Role::scratch, shift);
+  residency.keep(Role::scratch, mean);
+  FieldRows fields(model.layers()[layer], residency);
   const auto add = [&](ConstTensorView x, std::span<const std::int32_t> labels) {
     if (first) {
-      Tensor mean({1, x.cols()});
       kernels::column_mean(exec, x, mean.flat());
       kernels::dense_forward(exec, mean, weight, bias, activation, shift);
       first = false;
@@ -90,6 +104,7 @@ LayerScatter layer_scatter(const kernels::Execution& exec, const Model& model, s
 void calibrate_batch_norm(const kernels::Execution& exec, Model& model, std::size_t layer, LayerInputs& inputs,
                           const Context& context) {
   Layer& norm = model.layers()[layer];
+  kernels::on_host("batch-norm: statistics of the data, merged batch by batch");
   const std::int64_t channels = norm.weight.size();
   std::vector<double> mean(static_cast<std::size_t>(channels)), squares(mean.size()), batch_mean(mean.size()),
       batch_variance(mean.size());

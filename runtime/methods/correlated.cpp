@@ -9,8 +9,10 @@
 #include <limits>
 #include <numbers>
 
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
 #include "kernels/random.h"
+#include "kernels/residency.h"
 #include "methods/class_moments.h"
 #include "methods/draw.h"
 #include "nn/forward_pass.h"
@@ -106,6 +108,8 @@ struct Probe {
     const Activation own = layer.activation;
     layer.activation = {ActivationKind::identity};
     Tensor z({x.rows(), layer.output.features()});
+    kernels::Residency residency(exec);
+    residency.keep(kernels::Residency::Role::scratch, z);
     layer_forward(exec, layer, x, z);
     layer.activation = own;
     return mean_square(exec, z);
@@ -121,13 +125,21 @@ void match_lengths(Model& model, const CorrelatedOptions& match, CorrelatedRepor
   initialize_correlated(like, match, std::nullopt, context);
   const std::int64_t rows = pass_rows(model, probe_rows);
   Tensor inputs({rows, model.inputs()});
+  kernels::Residency residency(exec);
+  residency.keep(kernels::Residency::Role::scratch, inputs);
+  keep_parameters(residency, like);
   fill_normal({context.seed, Purpose::probe, 0, 0}, 0, 1, inputs.flat(), context);
   // In any order: the inputs are independent of each other.
   Probe own{ForwardPass(model, rows), inputs};
   Probe other{ForwardPass(like, rows), inputs};
+  kernels::Residency buffers(exec);
+  own.pass.keep_on(buffers);
+  other.pass.keep_on(buffers);
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
     context.check_stop();
     Layer& layer = model.layers()[i];
+    kernels::Residency parameters(exec);
+    for (const Tensor* t : {&layer.weight, &layer.bias}) parameters.keep(kernels::Residency::Role::result, *t);
     if (layer.has_neurons()) {
       const double wanted = other.length(exec, like, i);
       const double found = own.length(exec, model, i);
@@ -138,12 +150,15 @@ void match_lengths(Model& model, const CorrelatedOptions& match, CorrelatedRepor
             fmt::format("correlated weights: {}: the outputs' mean square is {}, which no factor can bring to {}",
                         layer.name, found, wanted));
       }
-      for (float& v : layer.weight.flat()) v *= static_cast<float>(factor);
-      for (float& v : layer.bias.flat()) v *= static_cast<float>(factor);
+      const std::vector<float> factors(static_cast<std::size_t>(layer.units()), static_cast<float>(factor));
+      const TensorView weight = layer.weight.view().matrix(), bias(layer.bias.data(), {1, layer.units()});
+      kernels::scale_rows(exec, weight, factors, weight);
+      kernels::scale_rows(exec, bias, std::span(factors).first(1), bias);
       report.layers[i].length_factor = factor;
     }
     own.advance(exec, model, i);
     other.advance(exec, like, i);
+    parameters.finish();
   }
 }
 
@@ -172,6 +187,7 @@ CorrelatedReport initialize_correlated(Model& model, const CorrelatedOptions& op
       report.layers.push_back({.layer = layer.name, .skipped = skipped_reason(layer)});
     }
   }
+  kernels::on_host("statistics of the drawn weights, for the report");
   if (match) match_lengths(model, *match, report, context);
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
     if (!model.layers()[i].has_neurons()) continue;

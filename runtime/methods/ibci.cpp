@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "kernels/device_log.h"
+#include "kernels/jacobian.h"
 #include "methods/class_moments.h"
 #include "methods/draw.h"
 #include "methods/ibci_scores.h"
@@ -51,13 +53,15 @@ Activation scored_activation(const Activation& activation, bool last, ScoreOn sc
 
 // Candidates as the batch-norm after their layer will pass them on: each divided by its standard deviation over the
 // data, about its mean.
-void normalise(const LayerScatter& scatter, TensorView weight, std::span<float> bias) {
-  for (std::int64_t j = 0; j < weight.rows(); ++j) {
-    const auto i = static_cast<std::size_t>(j);
-    const double scale = 1 / std::sqrt(scatter.total[i] + double{Layer::batch_norm_epsilon});
-    for (std::int64_t k = 0; k < weight.cols(); ++k) weight(j, k) *= static_cast<float>(scale);
-    bias[i] = static_cast<float>((double{bias[i]} - scatter.mean[i]) * scale);
+void normalise(const kernels::Execution& exec, const LayerScatter& scatter, ConstTensorView candidates,
+               TensorView weight, std::span<float> bias) {
+  std::vector<float> scales;
+  for (std::size_t j = 0; j < bias.size(); ++j) {
+    const double scale = 1 / std::sqrt(scatter.total[j] + double{Layer::batch_norm_epsilon});
+    scales.push_back(static_cast<float>(scale));
+    bias[j] = static_cast<float>((double{bias[j]} - scatter.mean[j]) * scale);
   }
+  kernels::scale_rows(exec, candidates, scales, weight);
 }
 
 // Which of the layers with neurons layer `index` is.
@@ -109,7 +113,10 @@ IbciLayerReport initialize_layer(const kernels::Execution& exec, Model& model, s
 
   auto start = Clock::now();
   const auto unit = static_cast<std::uint32_t>(number);
-  Tensor candidates({report.candidates, layer.fan_in()});
+  Tensor candidates({report.candidates, layer.fan_in()}), weight;
+  kernels::Residency residency(exec);
+  residency.keep(kernels::Residency::Role::scratch, candidates);
+  kernels::on_host("ibci: scores of the candidates from their moments");
   draw_weights(options.law, report.law_stddev, {context.seed, Purpose::candidates, unit, 0}, activation, candidates,
                context);
   Tensor bias({report.candidates});
@@ -121,8 +128,11 @@ IbciLayerReport initialize_layer(const kernels::Execution& exec, Model& model, s
   const bool normed = index + 1 < model.layers().size() && &activation == &model.layers()[index + 1].activation;
   LayerScatter scatter;
   if (normed) {
-    Tensor weight = candidates.clone(), shifted = bias.clone();
-    normalise(scatter_of(weight, shifted.flat(), {ActivationKind::identity}, 1), weight, shifted.flat());
+    weight = Tensor(candidates.shape());
+    residency.keep(kernels::Residency::Role::scratch, weight);
+    Tensor shifted = bias.clone();
+    normalise(exec, scatter_of(candidates, bias.flat(), {ActivationKind::identity}, 1), candidates, weight,
+              shifted.flat());
     scatter = scatter_of(weight, shifted.flat(), scored, data.classes);
   } else {
     scatter = scatter_of(candidates, bias.flat(), scored, data.classes);
@@ -132,11 +142,8 @@ IbciLayerReport initialize_layer(const kernels::Execution& exec, Model& model, s
   start = Clock::now();
   const IbciScores scores = ibci_scores(scatter, options, report.alpha, layer.name);
   const IbciChoice choice = ibci_select(exec, candidates, scores, scatter, data.classes, layer.units(), options);
-  for (std::size_t i = 0; i < choice.selected.size(); ++i) {
-    std::copy_n(candidates.view().row(choice.selected[i]), layer.fan_in(),
-                layer.weight.view().matrix().row(static_cast<std::int64_t>(i)));
-    layer.bias.data()[i] = bias.data()[choice.selected[i]];
-  }
+  pick_rows(exec, candidates, choice.selected, layer.weight.view().matrix());
+  for (std::size_t i = 0; i < choice.selected.size(); ++i) layer.bias.data()[i] = bias.data()[choice.selected[i]];
   report.weight_stddev = root_mean_square(layer.weight.flat());
   describe_choice(choice, scores, report);
   report.seconds_selection = seconds_since(start);
@@ -146,7 +153,8 @@ IbciLayerReport initialize_layer(const kernels::Execution& exec, Model& model, s
 // Running statistics for weights that are final.
 void calibrate_batch_norms(Model& model, const Dataset& data, const IbciOptions& options, const Context& context) {
   const kernels::Execution exec = kernels::execution(context);
-  LayerInputs inputs(data, sample_subset(data, options.samples, context), moment_rows(model), options.cache_mb * 1e6);
+  LayerInputs inputs(exec, data, sample_subset(data, options.samples, context), moment_rows(model),
+                     options.cache_mb * 1e6);
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
     if (model.layers()[i].kind == LayerKind::batch_norm) calibrate_batch_norm(exec, model, i, inputs, context);
   }
@@ -175,7 +183,7 @@ IbciReport initialize_ibci(Model& model, const Dataset& data, const IbciOptions&
   const auto start = Clock::now();
   const kernels::Execution exec = kernels::execution(context);
   const std::int64_t batch = options.batch > 0 ? options.batch : moment_rows(model);
-  LayerInputs inputs(data, sample_subset(data, options.samples, context), batch, options.cache_mb * 1e6);
+  LayerInputs inputs(exec, data, sample_subset(data, options.samples, context), batch, options.cache_mb * 1e6);
   IbciReport report;
   const std::size_t layers = model.layers().size();
   for (std::size_t i = 0; i < layers; ++i) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/residency.h"
+#include "kernels/scatter.h"
 #include "methods/campaign.h"
 
 namespace kindling {
@@ -51,10 +53,10 @@ IbciChoice grouped_campaigns(const kernels::Execution& exec, ConstTensorView wei
     if (quota[g] == 0) continue;
     Tensor members({static_cast<std::int64_t>(groups[g].size()), weight.cols()});
     std::vector<float> score;
-    for (std::size_t i = 0; i < groups[g].size(); ++i) {
-      std::copy_n(weight.row(groups[g][i]), weight.cols(), members.view().row(static_cast<std::int64_t>(i)));
-      score.push_back(scores.score[static_cast<std::size_t>(groups[g][i])]);
-    }
+    for (const std::int64_t j : groups[g]) score.push_back(scores.score[static_cast<std::size_t>(j)]);
+    kernels::Residency residency(exec);
+    residency.keep(kernels::Residency::Role::scratch, members);
+    if (use_campaign) pick_rows(exec, weight, groups[g], members);
     const IbciChoice part =
         use_campaign ? campaign(exec, members, score, quota[g]) : IbciChoice{select_top(score, quota[g]), {}, 1};
     for (const std::int64_t i : part.selected) all.selected.push_back(groups[g][static_cast<std::size_t>(i)]);
@@ -65,6 +67,13 @@ IbciChoice grouped_campaigns(const kernels::Execution& exec, ConstTensorView wei
 }
 
 }  // namespace
+
+void pick_rows(const kernels::Execution& exec, ConstTensorView from, std::span<const std::int64_t> rows,
+               TensorView to) {
+  const std::vector<std::int32_t> index(rows.begin(), rows.end());
+  const std::vector<float> zeros(static_cast<std::size_t>(from.cols()), 0.0F), ones(zeros.size(), 1.0F);
+  kernels::gather_rows(exec, from, index, zeros, ones, to);
+}
 
 IbciChoice ibci_select(const kernels::Execution& exec, ConstTensorView weight, const IbciScores& scores,
                        const LayerScatter& scatter, int classes, std::int64_t count, const IbciOptions& options) {

@@ -4,6 +4,7 @@
 #include <kindling/ibci.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/dispatch.h"
@@ -17,6 +18,9 @@ struct IbciChoice {
   std::vector<double> residual_ratio;  ///< empty without a campaign
   int rounds = 1;
 };
+
+/// Copies rows of `from`, in that order.
+void pick_rows(const kernels::Execution& exec, ConstTensorView from, std::span<const std::int64_t> rows, TensorView to);
 
 /// Chooses `count` of the candidates (rows of `weight`) by the options' rule: one campaign, the best scores, or, for
 /// the published program, one campaign per class of largest mean activation.

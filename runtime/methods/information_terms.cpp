@@ -57,7 +57,8 @@ InformationTerms::InformationTerms(const std::string& name, std::int64_t feature
       weights_(weights),
       classes_(classes),
       noise_{context.seed, Purpose::noise, unit, 0},
-      first_gradient_({options.batch, features}) {
+      first_gradient_({options.batch, features}),
+      residency_(kernels::execution(context)) {
   const auto critic = [&](const char* what, std::int64_t first, std::int64_t second, std::uint32_t number) {
     const Stream stream{context.seed, Purpose::critic, (2 * unit + number) * units_of_critic, 0};
     return std::make_unique<GuardedCritic>(fmt::format(fmt::runtime(what), name), first, second, options.batch,
@@ -72,6 +73,9 @@ InformationTerms::InformationTerms(const std::string& name, std::int64_t feature
     noisy_ = Tensor({2 * options.batch, features});
     second_gradient_ = Tensor({2 * options.batch, features});
   }
+  residency_.keep(kernels::Residency::Role::input, one_hot_);
+  for (const Tensor* t : {&noisy_, &first_gradient_, &second_gradient_})
+    residency_.keep(kernels::Residency::Role::scratch, *t);
 }
 
 void InformationTerms::prepare(const kernels::Execution& exec, const TermBatch& batch) {
@@ -79,6 +83,7 @@ void InformationTerms::prepare(const kernels::Execution& exec, const TermBatch& 
     std::fill(one_hot_.flat().begin(), one_hot_.flat().end(), 0.0F);
     for (std::size_t i = 0; i < batch.labels.size(); ++i)
       one_hot_.view()(static_cast<std::int64_t>(i), batch.labels[i]) = 1.0F;
+    kernels::changed(one_hot_);
   }
   if (input_) {
     Stream stream = noise_;

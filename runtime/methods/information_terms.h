@@ -69,6 +69,7 @@ class InformationTerms {
   Tensor one_hot_;  // 2N x classes
   Tensor noisy_;    // 2N x features
   Tensor first_gradient_, second_gradient_;
+  kernels::Residency residency_;
 };
 
 }  // namespace kindling

@@ -69,8 +69,13 @@ Norms norms_on_data(const kernels::Execution& exec, const Model& model, std::siz
   Norms norms;
   std::uint32_t batch = 0;
   Tensor outputs;
+  kernels::Residency residency(exec);
+  keep_parameters(residency, layer);
   inputs.for_each(exec, model, index, context, [&](ConstTensorView x, std::span<const std::int32_t>) {
-    if (outputs.empty()) outputs = Tensor({x.rows(), layer.output.features()});
+    if (outputs.empty()) {
+      outputs = Tensor({x.rows(), layer.output.features()});
+      residency.keep(kernels::Residency::Role::scratch, outputs);
+    }
     const TensorView y = outputs.view().rows(0, x.rows());
     layer_forward(exec, layer, x, y);
     norms.add(largest_singular_values(layer_jacobians(exec, layer, y),
@@ -90,6 +95,9 @@ Norms norms_near_zero(const kernels::Execution& exec, const Layer& layer, std::u
   bare.bias = Tensor({layer.units()});
   Tensor x({count, layer.fan_in()}), y({count, layer.units()});
   fill_normal({context.seed, Purpose::search, index, 1}, 0, 1e-3F, x.flat(), context);
+  kernels::Residency residency(exec);
+  for (const Tensor* t : {&bare.weight, &bare.bias, &x}) residency.keep(kernels::Residency::Role::input, *t);
+  residency.keep(kernels::Residency::Role::scratch, y);
   layer_forward(exec, bare, x, y);
   Norms norms;
   norms.add(largest_singular_values(layer_jacobians(exec, bare, y), power_options(index, 0), context).value);
@@ -130,6 +138,8 @@ class FactorSearch {
 void scale_to_norm(const kernels::Execution& exec, Model& model, std::size_t index, LayerInputs& inputs,
                    const JacobianOptions& options, JacobianLayerReport& entry, const Context& context) {
   Layer& layer = model.layers()[index];
+  kernels::Residency residency(exec);
+  residency.keep(kernels::Residency::Role::result, layer.weight);
   Norms norms = norms_on_data(exec, model, index, inputs, context);
   entry.norm_before = norms.mean;
   FactorSearch search(options.norm);
@@ -137,7 +147,8 @@ void scale_to_norm(const kernels::Execution& exec, Model& model, std::size_t ind
   while (!close() && entry.iterations < options.max_iterations) {
     if (!(norms.mean > 0) || !std::isfinite(norms.mean)) break;
     const auto factor = static_cast<float>(std::exp(search.step(norms.mean)));
-    for (float& w : layer.weight.flat()) w *= factor;
+    const std::vector<float> factors(static_cast<std::size_t>(layer.units()), factor);
+    kernels::scale_rows(exec, layer.weight.view().matrix(), factors, layer.weight.view().matrix());
     ++entry.iterations;
     norms = norms_on_data(exec, model, index, inputs, context);
   }
@@ -146,6 +157,7 @@ void scale_to_norm(const kernels::Execution& exec, Model& model, std::size_t ind
                 fmt::format("jacobian: {}: the Jacobian's norm is {}, which no factor can bring to {}", layer.name,
                             norms.mean, options.norm));
   }
+  residency.finish();
   entry.norm_after = norms.mean;
   entry.norm_least = norms.least;
   entry.norm_greatest = norms.greatest;
@@ -195,7 +207,7 @@ JacobianReport initialize_jacobian(Model& model, const Dataset* data, const Jaco
   const BaselineOptions law{.distribution = options.distribution, .bias = options.bias};
   std::optional<LayerInputs> inputs;
   if (options.simulate) {
-    inputs.emplace(*data, sample_subset(*data, options.samples, context), pass_rows(model, 256), 100e6);
+    inputs.emplace(exec, *data, sample_subset(*data, options.samples, context), pass_rows(model, 256), 100e6);
   }
   JacobianReport report{.simulated = options.simulate};
   const std::size_t layers = model.layers().size();

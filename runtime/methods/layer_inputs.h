@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "kernels/residency.h"
 #include "nn/forward_pass.h"
 
 namespace kindling {
@@ -19,17 +20,20 @@ namespace kindling {
 /// fit into `cache_bytes`, the outputs of the last frozen layer (N x d floats); beyond that they are computed again.
 class LayerInputs {
  public:
-  /// `rows`: sample numbers to visit, in that order; empty: all of data.train.
-  LayerInputs(const Dataset& data, std::vector<std::int32_t> rows, std::int64_t batch, double cache_bytes);
+  /// `rows`: sample numbers to visit, in that order; empty: all of data.train. On a device data and outputs stay there.
+  LayerInputs(const kernels::Execution& exec, const Dataset& data, std::vector<std::int32_t> rows, std::int64_t batch,
+              double cache_bytes);
 
   [[nodiscard]] std::int64_t count() const { return count_; }
 
   using Visitor = std::function<void(ConstTensorView x, std::span<const std::int32_t> labels)>;
-  /// Calls `visit` with the inputs of layer `layer`, batch after batch in a fixed order.
+  /// Calls `visit` with the inputs of layer `layer`, batch after batch in a fixed order. They are for kernels, not for
+  /// the host.
   void for_each(const kernels::Execution& exec, const Model& model, std::size_t layer, const Context& context,
                 const Visitor& visit);
 
-  /// Layer `layer` has its final weights: keeps its outputs if they fit. Returns whether they are kept.
+  /// Layer `layer` has its final weights, which must stay where they are: keeps its outputs if they fit. Returns
+  /// whether they are kept.
   bool freeze(const kernels::Execution& exec, const Model& model, std::size_t layer, const Context& context);
 
  private:
@@ -48,6 +52,7 @@ class LayerInputs {
   Tensor cache_;
   Tensor samples_;                   // a batch as it comes
   std::optional<ForwardPass> pass_;  // from the samples or the cache to the layer asked for
+  kernels::Residency residency_;
 };
 
 /// Rows of one pass through `model` by the moment kernels: several of their groups, so that threads share them; fewer

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "kernels/jacobian.h"
 #include "methods/class_moments.h"
 
 namespace kindling {
@@ -48,7 +49,7 @@ LsuvReport initialize_lsuv(Model& model, const Dataset& data, const LsuvOptions&
   const auto start = std::chrono::steady_clock::now();
   const kernels::Execution exec = kernels::execution(context);
   initialize_baseline(model, options.base, context);
-  LayerInputs inputs(data, sample_subset(data, options.samples, context), moment_rows(model), 100e6);
+  LayerInputs inputs(exec, data, sample_subset(data, options.samples, context), moment_rows(model), 100e6);
   LsuvReport report;
   const std::size_t layers = model.layers().size();
   std::size_t last = 0;  // the last layer with neurons
@@ -64,6 +65,8 @@ LsuvReport initialize_lsuv(Model& model, const Dataset& data, const LsuvOptions&
     } else if (i == last && !options.last_layer) {
       entry.skipped = "the output layer keeps its base law (last_layer=false)";
     } else {
+      kernels::Residency residency(exec);
+      residency.keep(kernels::Residency::Role::result, layer.weight);
       double variance = entry.variance_before = output_variance(exec, model, i, inputs, context);
       while (std::abs(variance - options.target_variance) > options.tolerance &&
              entry.iterations < options.max_iterations) {
@@ -73,11 +76,13 @@ LsuvReport initialize_lsuv(Model& model, const Dataset& data, const LsuvOptions&
                                   variance, options.target_variance));
         }
         const auto factor = static_cast<float>(std::sqrt(options.target_variance / variance));
-        for (float& w : layer.weight.flat()) w *= factor;
+        const std::vector<float> factors(static_cast<std::size_t>(layer.units()), factor);
+        kernels::scale_rows(exec, layer.weight.view().matrix(), factors, layer.weight.view().matrix());
         ++entry.iterations;
         variance = output_variance(exec, model, i, inputs, context);
       }
       entry.variance_after = variance;
+      residency.finish();
       entry.converged = std::abs(variance - options.target_variance) <= options.tolerance;
     }
     if (i + 1 < layers) inputs.freeze(exec, model, i, context);

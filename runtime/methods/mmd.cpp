@@ -8,6 +8,8 @@
 #include "methods/mmd_checkpoint.h"
 #include "methods/mmd_objective.h"
 #include "methods/pretraining.h"
+#include "nn/batches.h"
+#include "nn/forward_pass.h"
 
 namespace kindling {
 namespace {
@@ -67,6 +69,13 @@ MmdReport initialize_mmd(Model& model, const Dataset& data, const MmdOptions& op
   }
   MmdObjective objective(current, options, batches.batch());
   Tensor x({batches.batch(), model.inputs()});
+  kernels::Residency residency(exec);
+  keep_samples(residency, data, data.train);
+  keep_parameters(residency, current);
+  objective.keep_on(residency);
+  residency.keep(kernels::Residency::Role::scratch, x);
+  for (const AdamState& state : adam)
+    for (const Tensor* t : state.moments()) residency.keep(kernels::Residency::Role::input, *t);
   while (report.steps < options.steps && !windows.exhausted()) {
     context.check_stop();
     const std::int64_t step = ++report.steps;
@@ -74,8 +83,13 @@ MmdReport initialize_mmd(Model& model, const Dataset& data, const MmdOptions& op
     const MmdTerms terms = evaluate_step(objective, current, x, step, options, context);
     adam_update(exec, current, objective.gradients(), adam, rate_at(options, step), step);
     if (!windows.add(step, terms)) continue;
+    fetch_parameters(current);
     windows.keep_if_best(current);
-    if (!options.checkpoint.empty()) write_checkpoint(options.checkpoint, settings, step, current, adam, windows);
+    if (!options.checkpoint.empty()) {
+      for (const AdamState& state : adam)
+        for (const Tensor* t : state.moments()) kernels::fetch(*t);
+      write_checkpoint(options.checkpoint, settings, step, current, adam, windows);
+    }
     context.report({"mmd", step, options.steps, progress_text(windows.curve.back().terms)});
   }
   windows.finish(model, initial, data, report, context);

@@ -7,6 +7,8 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
+#include "kernels/residency.h"
 #include "nn/forward_pass.h"
 #include "nn/layer_jacobian.h"
 #include "nn/layer_shapes.h"
@@ -42,6 +44,8 @@ bool folds(const Model& model) {
 
 FoldedModel fold(const Model& model, ConstTensorView x, const Context& context) {
   const kernels::Execution exec = kernels::execution(context);
+  kernels::on_host("mmd: batch-norm folded into the layer below it, and its gradients back, for L_iod");
+  fetch_parameters(model);
   FoldedModel folded;
   std::vector<std::int64_t> widths{model.inputs()};
   const auto& layers = model.layers();
@@ -156,18 +160,18 @@ double detachment_loss(const Model& model, ConstTensorView x, const Context& con
 }
 
 std::pair<double, std::vector<LayerGradient>> detachment_gradient(const Model& model, ConstTensorView x, double weight,
-                                                                  const Context& context) {
+                                                                  const Context& context, kernels::Residency* keeper) {
   const auto rows = static_cast<double>(x.rows() * model.outputs());
   double value = 0;
   const NormGradient slope = [&](std::int64_t, std::int64_t, ConstTensorView norms, TensorView gradient) {
     value += furthest(norms, rows, weight, &gradient);
   };
   if (only_dense(model)) {
-    std::vector<LayerGradient> slopes = jacobian_norm_gradient(model, x, slope, context);
+    std::vector<LayerGradient> slopes = jacobian_norm_gradient(model, x, slope, context, keeper);
     return {value, std::move(slopes)};
   }
   if (!folds(model)) {
-    std::vector<LayerGradient> slopes = layer_jacobian_norm_gradient(model, x, slope, context);
+    std::vector<LayerGradient> slopes = layer_jacobian_norm_gradient(model, x, slope, context, keeper);
     return {value, std::move(slopes)};
   }
   const FoldedModel folded = fold(model, x, context);

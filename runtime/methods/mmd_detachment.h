@@ -15,8 +15,8 @@ void check_detachment(const Model& model);
 
 double detachment_loss(const Model& model, ConstTensorView x, const Context& context);
 
-/// The loss, and `weight` times its gradient, an entry a layer of the model.
+/// The loss, and `weight` times its gradient, an entry a layer of the model; it may stay on the device, with `keeper`.
 std::pair<double, std::vector<LayerGradient>> detachment_gradient(const Model& model, ConstTensorView x, double weight,
-                                                                  const Context& context);
+                                                                  const Context& context, kernels::Residency* keeper);
 
 }  // namespace kindling

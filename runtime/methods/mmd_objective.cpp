@@ -6,10 +6,12 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/device_log.h"
 #include "kernels/gram.h"
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
 #include "methods/mmd_detachment.h"
+#include "nn/forward_pass.h"
 #include "nn/trainer.h"
 
 namespace kindling {
@@ -66,10 +68,17 @@ MmdObjective::MmdObjective(const Model& model, const MmdOptions& options, std::i
       bandwidths_(values_.size()),
       slope_(static_cast<std::size_t>(probabilities_.size())) {}
 
+void MmdObjective::keep_on(kernels::Residency& residency) const {
+  pass_.keep_on(residency);
+  residency.keep(kernels::Residency::Role::input, probabilities_);
+  residency.keep(kernels::Residency::Role::scratch, uniform_);
+}
+
 MmdTerms MmdObjective::evaluate(const Model& model, ConstTensorView x, std::uint32_t step, bool gradient,
                                 const Context& context) {
   const kernels::Execution exec = kernels::execution(context);
   softmax(pass_.forward(exec, model, x, context.seed, step));
+  kernels::changed(probabilities_);
   std::fill(slope_.begin(), slope_.end(), 0.0F);
   MmdTerms terms;
   terms.uniformity = uniformity(exec, step, context.seed);
@@ -87,6 +96,9 @@ MmdTerms MmdObjective::evaluate(const Model& model, ConstTensorView x, std::uint
 // S x B x d logits to B x S x d probabilities.
 void MmdObjective::softmax(ConstTensorView logits) {
   const std::int64_t s = options_.perturbations, d = classes_;
+  kernels::on_host(
+      "mmd: softmax of the perturbed logits, check of the probabilities, distances of L_sd, and their gradient");
+  kernels::fetch(logits);
   for (std::int64_t i = 0; i < s; ++i) {
     for (std::int64_t b = 0; b < batch_; ++b) {
       const float* z = logits.row(i) + b * d;
@@ -183,12 +195,14 @@ void MmdObjective::logit_gradient() {
       for (std::int64_t j = 0; j < d; ++j) out[j] = static_cast<float>(double{p[j]} * (double{g[j]} - mean));
     }
   }
+  kernels::changed(dz);
 }
 
 double MmdObjective::detachment(const Model& model, ConstTensorView x, bool gradient, const Context& context) {
   if (!gradient) return detachment_loss(model, x, context);
-  const auto [value, slopes] = detachment_gradient(model, x, options_.xi, context);
   const kernels::Execution exec = kernels::execution(context);
+  kernels::Residency residency(exec);  // ends after the slopes that it holds
+  const auto [value, slopes] = detachment_gradient(model, x, options_.xi, context, &residency);
   constexpr kernels::SgdStep add{.learning_rate = -1.0F};
   for (std::size_t l = 0; l < slopes.size(); ++l) {
     LayerGradient& sum = pass_.gradients()[l];
@@ -214,7 +228,12 @@ MmdTerms mmd_losses(const Model& model, ConstTensorView x, const MmdOptions& opt
     }
   }
   MmdObjective objective(model, options, x.rows());
+  kernels::Residency residency(kernels::execution(context));
+  residency.keep(kernels::Residency::Role::input, x);
+  keep_parameters(residency, model);
+  objective.keep_on(residency);
   const MmdTerms terms = objective.evaluate(model, x, step, gradient != nullptr, context);
+  residency.finish();
   if (gradient != nullptr) {
     gradient->clear();
     for (LayerGradient& g : objective.gradients()) gradient->push_back({std::move(g.weight), std::move(g.bias)});

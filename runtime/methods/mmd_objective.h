@@ -16,6 +16,9 @@ class MmdObjective {
  public:
   MmdObjective(const Model& model, const MmdOptions& options, std::int64_t batch);
 
+  /// Keeps the buffers on the device, the gradients among them.
+  void keep_on(kernels::Residency& residency) const;
+
   /// As mmd_losses. The gradient is in gradients() afterwards.
   MmdTerms evaluate(const Model& model, ConstTensorView x, std::uint32_t step, bool gradient, const Context& context);
   [[nodiscard]] std::vector<LayerGradient>& gradients() { return pass_.gradients(); }

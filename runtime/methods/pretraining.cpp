@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/device_log.h"
 #include "methods/class_moments.h"
 #include "nn/batches.h"
 
@@ -50,6 +51,8 @@ void UnlabelledBatches::read(const kernels::Execution& exec, std::int64_t step, 
   const std::int64_t first = (step - 1) % per_pass * batch_;
   const std::span<const std::int32_t> chosen(order_.data() + first, static_cast<std::size_t>(batch_));
   gather_rows(exec, data_, data_.train, chosen, out);
+  kernels::on_host("batches: every input is looked at for NaN");
+  kernels::fetch(out);
   for (std::int64_t r = 0; r < batch_; ++r) {
     const float* row = out.row(r);
     const float* found = std::find_if_not(row, row + out.cols(), [](float v) { return std::isfinite(v); });
@@ -99,7 +102,7 @@ void BestWindow::finish(Model& model, const Model& start, const Dataset& data, M
 
 void calibrate_batch_norms(Model& model, const Dataset& data, const Context& context) {
   const kernels::Execution exec = kernels::execution(context);
-  LayerInputs inputs(data, {}, moment_rows(model), 0);
+  LayerInputs inputs(exec, data, {}, moment_rows(model), 0);
   for (std::size_t i = 0; i < model.layers().size(); ++i) {
     if (model.layers()[i].kind == LayerKind::batch_norm) calibrate_batch_norm(exec, model, i, inputs, context);
   }

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "methods/pretraining.h"
+#include "nn/batches.h"
+#include "nn/forward_pass.h"
 #include "nn/trainer.h"
 
 namespace kindling {
@@ -45,6 +47,9 @@ MmdReport initialize_random_label(Model& model, const Dataset& data, const Rando
   const Model initial = current.clone();
   Trainer trainer(current, batches.batch(), {.kind = OptimizerKind::adam, .learning_rate = options.learning_rate},
                   context.seed);
+  kernels::Residency residency(exec);
+  keep_samples(residency, data, data.train);
+  trainer.keep_on(residency, current);
   BestWindow windows(options.window, options.patience, options.steps);
   MmdReport report;
   while (report.steps < options.steps && !windows.exhausted()) {
@@ -62,6 +67,7 @@ MmdReport initialize_random_label(Model& model, const Dataset& data, const Rando
                               options.learning_rate, loss));
     }
     if (!windows.add(step, {.total = loss})) continue;
+    fetch_parameters(current);
     windows.keep_if_best(current);
     context.report({"random-label", step, options.steps, fmt::format("loss {:.4f}", windows.curve.back().terms.total)});
   }

@@ -82,7 +82,14 @@ class RegularizedRun {
         gradient_({rows_, model.outputs()}),
         loss_gradient_({o.terms.batch, model.outputs()}),
         losses_(static_cast<std::size_t>(o.terms.batch)),
-        predictions_(losses_.size()) {}
+        predictions_(losses_.size()),
+        residency_(exec_) {
+    trainer_.keep_on(residency_, model_);
+    pass_.keep_on(residency_);
+    keep_samples(residency_, data, data.train);
+    for (const Tensor* t : {&samples_, &gradient_, &loss_gradient_})
+      residency_.keep(kernels::Residency::Role::scratch, *t);
+  }
 
   RegularizedReport run() {
     if (const std::optional<Weights> state = checkpoint_.load()) {
@@ -105,6 +112,7 @@ class RegularizedRun {
       if (due || steps_ == options_.steps) add_point();
     }
     checkpoint_.write([this](StateArchive& a) { archive(a); });
+    residency_.finish();
     report_.restarts = terms_.restarts();
     return std::move(report_);
   }
@@ -145,7 +153,7 @@ class RegularizedRun {
     const TensorView samples = trainer_.inputs(rows_);
     draw(samples);
     const ConstTensorView outputs = trainer_.forward_step(exec_, model_, rows_);
-    std::fill(gradient_.flat().begin(), gradient_.flat().end(), 0.0F);
+    kernels::zero(exec_, gradient_.flat());
     if (critics()) terms_.add_gradient(exec_, batch(outputs, samples), gradient_);
     const std::int64_t n = options_.terms.batch;
     kernels::softmax_cross_entropy(
@@ -228,6 +236,7 @@ class RegularizedRun {
   std::int64_t steps_ = 0, warmup_ = 0, batches_ = 0, updates_ = 0, losses_summed_ = 0;
   double target_sum_ = 0, input_sum_ = 0, loss_sum_ = 0;
   RegularizedReport report_;
+  kernels::Residency residency_;
 };
 
 }  // namespace

@@ -25,8 +25,6 @@ void draw_weights(const kernels::Execution& exec, Stream stream, std::uint32_t l
   kernels::philox_uniform(exec, stream, static_cast<float>(-limit), static_cast<float>(limit), weight.flat());
 }
 
-void clear(Tensor& t) { std::fill(t.flat().begin(), t.flat().end(), 0.0F); }
-
 }  // namespace
 
 void check_options(const CriticOptions& o) {
@@ -60,7 +58,11 @@ Critic::Layer Critic::make_layer(std::int64_t fan_in, std::int64_t fan_out, std:
 
 Critic::Critic(std::int64_t first, std::int64_t second, std::int64_t max_pairs, const CriticOptions& options,
                const Stream& weights, const Context& context)
-    : options_(options), weights_(weights), context_(context), learning_rate_(options.learning_rate) {
+    : options_(options),
+      weights_(weights),
+      context_(context),
+      learning_rate_(options.learning_rate),
+      residency_(kernels::execution(context)) {
   check_options(options);
   const std::int64_t rows = 2 * max_pairs;
   first_part_ = make_layer(first, options.hidden.front(), max_pairs);
@@ -73,6 +75,15 @@ Critic::Critic(std::int64_t first, std::int64_t second, std::int64_t max_pairs, 
   scores_ = Tensor({rows});
   score_gradient_ = Tensor({rows});
   log_average_.resize(1);
+  using Role = kernels::Residency::Role;
+  const auto keep = [&](Layer& l) {
+    for (const Tensor* t : {&l.weight, &l.mean, &l.square, &l.bias, &l.mean_bias, &l.square_bias})
+      residency_.keep(Role::input, *t);
+    for (const Tensor* t : {&l.output, &l.gradient}) residency_.keep(Role::scratch, *t);
+  };
+  keep(first_part_);
+  for (Layer& l : layers_) keep(l);
+  for (const Tensor* t : {&scores_, &score_gradient_}) residency_.keep(Role::scratch, *t);
   restart(0, options.learning_rate);
 }
 
@@ -83,8 +94,8 @@ void Critic::restart(std::int64_t start, double learning_rate) {
   learning_rate_ = learning_rate;
   steps_ = 0;
   log_average_.front() = -std::numeric_limits<float>::infinity();
-  const auto reset = [](Layer& l) {
-    for (Tensor* t : {&l.mean, &l.square, &l.bias, &l.mean_bias, &l.square_bias}) clear(*t);
+  const auto reset = [&](Layer& l) {
+    for (Tensor* t : {&l.mean, &l.square, &l.bias, &l.mean_bias, &l.square_bias}) kernels::zero(exec, t->flat());
   };
   reset(first_part_);
   const std::int64_t together = first_part_.weight.view().cols() + layers_.front().weight.view().cols();
@@ -191,6 +202,7 @@ std::vector<Tensor*> Critic::parameters() {
     all.push_back(&layers_[l].weight);
     all.push_back(&layers_[l].bias);
   }
+  for (const Tensor* t : all) kernels::fetch(*t);
   return all;
 }
 

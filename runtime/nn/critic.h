@@ -14,6 +14,7 @@
 
 #include "kernels/dense.h"
 #include "kernels/dispatch.h"
+#include "kernels/residency.h"
 #include "nn/state_archive.h"
 
 namespace kindling {
@@ -34,7 +35,7 @@ class Critic {
   /// Scores N = first.rows() joint and product pairs; first (N x a), second (2N x b). Both must stay as they are until
   /// ascend and gradients are done.
   void forward(const kernels::Execution& exec, ConstTensorView first, ConstTensorView second);
-  /// Of the last forward: joint pairs, then product pairs.
+  /// Of the last forward: joint pairs, then product pairs; fetch them before the host reads them.
   [[nodiscard]] ConstTensorView joint_scores() const { return {scores_.data(), {1, pairs_}}; }
   [[nodiscard]] ConstTensorView product_scores() const { return {scores_.data() + pairs_, {1, pairs_}}; }
   /// The bound of the last forward's pairs, in nats.
@@ -78,6 +79,7 @@ class Critic {
   std::vector<Layer> layers_;  // W_y, without a bias that counts, then the further hidden layers and the output
   Tensor scores_, score_gradient_;
   std::vector<float> log_average_;
+  kernels::Residency residency_;
 };
 
 /// A critic with what keeps its training sound: divergence is detected, reported and, if wanted, met with a restart.

@@ -31,9 +31,7 @@ void layer_forward(const kernels::Execution& exec, const Layer& layer, ConstTens
       kernels::batch_norm_inference(exec, x, norm_parameters(layer), layer.running_mean.flat(),
                                     layer.running_var.flat(), layer.activation, y);
       break;
-    case LayerKind::dropout:
-      for (std::int64_t r = 0; r < x.rows(); ++r) std::copy_n(x.row(r), x.cols(), y.row(r));
-      break;
+    case LayerKind::dropout: kernels::copy_rows(exec, x, y); break;
   }
 }
 
@@ -44,14 +42,21 @@ std::int64_t pass_rows(const Model& model, std::int64_t most) {
   return std::max<std::int64_t>(1, std::min(most, elements / widest));
 }
 
+void keep_parameters(kernels::Residency& residency, const Layer& layer) {
+  for (const Tensor* t : {&layer.weight, &layer.bias}) residency.keep(kernels::Residency::Role::input, *t);
+}
+
 void keep_parameters(kernels::Residency& residency, const Model& model) {
+  for (const Layer& layer : model.layers()) keep_parameters(residency, layer);
+}
+
+void fetch_parameters(const Model& model) {
   for (const Layer& layer : model.layers())
-    for (const Tensor* t : {&layer.weight, &layer.bias})
-      if (!t->empty()) residency.keep(kernels::Residency::Role::input, t->flat());
+    for (const Tensor* t : {&layer.weight, &layer.bias}) kernels::fetch(*t);
 }
 
 void ForwardPass::keep_on(kernels::Residency& residency) const {
-  for (const Tensor& t : buffers_) residency.keep(kernels::Residency::Role::scratch, t.flat());
+  for (const Tensor& t : buffers_) residency.keep(kernels::Residency::Role::scratch, t);
 }
 
 ForwardPass::ForwardPass(const Model& model, std::int64_t max_rows) : max_rows_(max_rows) {
@@ -90,11 +95,22 @@ ConstTensorView ForwardPass::run_from(const kernels::Execution& exec, const Mode
   return current;
 }
 
+void ForwardPass::run_into(const kernels::Execution& exec, const Model& model, ConstTensorView x, TensorView y) {
+  const auto& layers = model.layers();
+  std::size_t end = layers.size();
+  while (end > 0 && passes_through(layers[end - 1])) --end;
+  const ConstTensorView below = run(exec, model, x, end > 0 ? end - 1 : 0);
+  if (end > 0) {
+    layer_forward(exec, layers[end - 1], below, y);
+  } else {
+    kernels::copy_rows(exec, below, y);
+  }
+}
+
 void ForwardPass::run_all(const kernels::Execution& exec, const Model& model, ConstTensorView x, TensorView y) {
   for (std::int64_t first = 0; first < x.rows(); first += max_rows_) {
     const std::int64_t rows = std::min(max_rows_, x.rows() - first);
-    const ConstTensorView out = run(exec, model, x.rows(first, rows), model.layers().size());
-    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(out.row(r), out.cols(), y.row(first + r));
+    run_into(exec, model, x.rows(first, rows), y.rows(first, rows));
   }
 }
 

@@ -24,8 +24,12 @@ void layer_forward(const kernels::Execution& exec, const Layer& layer, ConstTens
 /// Rows a pass that keep the widest activations of `model` within some megabytes, at most `most`, at least 1.
 std::int64_t pass_rows(const Model& model, std::int64_t most);
 
-/// The model's parameters stay on the device, where they are only read.
+/// A layer's, or all of a model's, parameters stay on the device, where they are only read.
+void keep_parameters(kernels::Residency& residency, const Layer& layer);
 void keep_parameters(kernels::Residency& residency, const Model& model);
+
+/// The host is going to read the model's parameters.
+void fetch_parameters(const Model& model);
 
 /// Two buffers of the widest layer's outputs, between which a batch goes to and fro.
 class ForwardPass {
@@ -41,6 +45,8 @@ class ForwardPass {
   /// The same from the input `x` of layer `begin` on.
   ConstTensorView run_from(const kernels::Execution& exec, const Model& model, std::size_t begin, ConstTensorView x,
                            std::size_t end);
+  /// At most max_rows samples through all layers into y, which may be resident.
+  void run_into(const kernels::Execution& exec, const Model& model, ConstTensorView x, TensorView y);
   /// Any number of samples through all layers into y.
   void run_all(const kernels::Execution& exec, const Model& model, ConstTensorView x, TensorView y);
 

@@ -32,6 +32,8 @@ Tensor jacobian(const Model& model, ConstTensorView x, std::int64_t from, const 
   std::int64_t widest = 0;
   for (std::int64_t l = from + 1; l < chain.depth(); ++l) widest = std::max(widest, chain.width(l));
   Tensor rows({chain.block_samples() * d, widest}), next({chain.block_samples() * d, widest});
+  kernels::Residency residency(execution);
+  for (const Tensor* t : {&rows, &next}) residency.keep(kernels::Residency::Role::scratch, *t);
   for (std::int64_t first = 0; first < chain.samples(); first += chain.block_samples()) {
     context.check_stop();
     const std::int64_t count = std::min(chain.block_samples(), chain.samples() - first);
@@ -63,6 +65,8 @@ Tensor jacobian_row_norms(const Model& model, ConstTensorView x, const Context& 
   const std::int64_t block = std::min(chain.block_samples(), n);
   Tensor rows({block * d, widest}), next({block * d, widest});
   std::vector<float> forms;
+  kernels::Residency residency(execution);
+  for (const Tensor* t : {&rows, &next}) residency.keep(kernels::Residency::Role::scratch, *t);
   for (std::int64_t first = 0; first < n; first += block) {
     context.check_stop();
     const std::int64_t count = std::min(block, n - first);

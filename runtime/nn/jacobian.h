@@ -18,6 +18,10 @@
 
 namespace kindling {
 
+namespace kernels {
+class Residency;
+}
+
 /// J_(from:L) of every sample, N x d x n_from. Throws Error{usage} unless 0 <= from < L.
 Tensor jacobian(const Model& model, ConstTensorView x, std::int64_t from, const Context& context);
 
@@ -53,9 +57,11 @@ using NormGradient =
 
 /// dF/dW and dF/db for all layers, F a function of the row norms. `norm_gradient` is called once for each block of
 /// samples, in order. For piecewise-linear activations masks are constant, and the biases' gradient is 0; for tanh and
-/// sigmoid f'' enters, and with it the biases. A row of norm 0 has gradient 0 (the norm has no derivative there).
+/// sigmoid f'' enters, and with it the biases. A row of norm 0 has gradient 0 (the norm has no derivative there). With
+/// a `keeper` the result stays on the device, for kernels and until the keeper ends.
 std::vector<LayerGradient> jacobian_norm_gradient(const Model& model, ConstTensorView x,
-                                                  const NormGradient& norm_gradient, const Context& context);
+                                                  const NormGradient& norm_gradient, const Context& context,
+                                                  kernels::Residency* keeper = nullptr);
 
 /// J_(0:L)(x) v for every sample: v (N x n_0), result N x d.
 Tensor jacobian_vectors(const Model& model, ConstTensorView x, ConstTensorView v, const Context& context);

@@ -5,13 +5,15 @@
 #include <cmath>
 
 #include "kernels/dense.h"
+#include "kernels/scatter.h"
+#include "nn/forward_pass.h"
 #include "nn/jacobian.h"
 
 namespace kindling {
 
 JacobianChain::JacobianChain(std::string_view caller, const Model& model, ConstTensorView x,
                              const kernels::Execution& execution)
-    : model_(&model), execution_(execution), x_(x.matrix()) {
+    : model_(&model), execution_(execution), x_(x.matrix()), residency_(execution) {
   if (model.layers().empty()) throw Error(ErrorCode::usage, fmt::format("{}: the model has no layers", caller));
   for (const Layer& layer : model.layers()) {
     if (layer.kind != LayerKind::dense) {
@@ -23,9 +25,12 @@ JacobianChain::JacobianChain(std::string_view caller, const Model& model, ConstT
     throw Error(ErrorCode::usage, fmt::format("{}: the model takes {} inputs, found rows of {}", caller, model.inputs(),
                                               x.rank() < 1 ? 0 : x.cols()));
   }
+  residency_.keep(kernels::Residency::Role::input, x_);
+  keep_parameters(residency_, model);
   ConstTensorView from = x_;
   for (std::int64_t l = 0; l + 1 < depth(); ++l) {
     Tensor to({samples(), layer(l).fan_out()});
+    residency_.keep(kernels::Residency::Role::scratch, to);
     kernels::dense_forward(execution, from, weight(l), layer(l).bias.flat(), layer(l).activation, to);
     outputs_.push_back(std::move(to));
     from = outputs_.back().view();
@@ -99,11 +104,12 @@ kernels::Derivative JacobianChain::below(std::int64_t l, std::int64_t first, std
 }
 
 InputNorms::InputNorms(ConstTensorView w, std::int64_t rows, const kernels::Execution& execution)
-    : w_(w), execution_(execution) {
+    : w_(w), execution_(execution), residency_(execution) {
   const auto units = static_cast<double>(w.rows()), inputs = static_cast<double>(w.cols()),
              n = static_cast<double>(rows);
   if (n * units * units + units * units * inputs >= 0.8 * n * units * inputs) return;
   gram_ = Tensor({w.rows(), w.rows()});
+  residency_.keep(kernels::Residency::Role::scratch, gram_);
   const std::vector<float> no_bias(static_cast<std::size_t>(w.rows()));
   kernels::dense_forward(execution, w, w, no_bias, {ActivationKind::identity}, gram_);
   std::vector<float> norms(no_bias.size());
@@ -125,11 +131,13 @@ std::vector<std::int64_t> InputNorms::finish(ConstTensorView v, std::span<const 
   }
   if (plain.empty()) return plain;
   const auto count = static_cast<std::int64_t>(plain.size());
+  for (const Tensor* t : {&plain_rows_, &plain_products_}) residency_.drop(*t);
   plain_rows_ = Tensor({count, v.cols()});
   plain_products_ = Tensor({count, w_.cols()});
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::copy_n(v.row(plain[static_cast<std::size_t>(i)]), v.cols(), plain_rows_.view().row(i));
-  }
+  for (const Tensor* t : {&plain_rows_, &plain_products_}) residency_.keep(kernels::Residency::Role::scratch, *t);
+  const std::vector<std::int32_t> index(plain.begin(), plain.end());
+  const std::vector<float> zeros(static_cast<std::size_t>(v.cols()), 0.0F), ones(zeros.size(), 1.0F);
+  kernels::gather_rows(execution_, v, index, zeros, ones, plain_rows_);
   kernels::jacobian_product(execution_, plain_rows_, w_, plain_products_);
   std::vector<float> found(plain.size());
   kernels::row_norms(execution_, plain_products_, found);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/jacobian.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 
@@ -60,6 +61,7 @@ class JacobianChain {
   ConstTensorView x_;
   std::vector<Tensor> outputs_;  // of layers 0 .. L-2
   std::vector<Lists> lists_;     // of layers 0 .. L-1
+  kernels::Residency residency_;
 };
 
 /// Norms of the rows of V W without V W, where that is cheaper: through G = W W^T, with a plain computation of the rows
@@ -85,6 +87,7 @@ class InputNorms {
   Tensor gram_;
   double cancels_below_ = 0;  // forms below this times ||v||^2
   Tensor plain_rows_, plain_products_;
+  kernels::Residency residency_;
 };
 
 }  // namespace kindling

@@ -1,10 +1,12 @@
 // Gradient of a function of the row norms: the sweep that makes the Jacobians is run backwards, from the input to the
 // logits. With S_l = (S_(l+1) W_l) * f'(x_l), r_l = ||S_l|| and A_l the gradient with respect to S_l,
 //   A_l = (dF/dr_l / r_l) S_l + T_(l-1) W_(l-1)^T,   T_l = f'(x_l) * A_l,   dF/dW_l = S_(l+1)^T T_l.
+#include <array>
 #include <utility>
 
 #include "kernels/activation_kernels.h"
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/optimizer.h"
 #include "nn/jacobian.h"
 #include "nn/jacobian_chain.h"
@@ -17,7 +19,7 @@ constexpr kernels::SgdStep add{.learning_rate = -1.0F};
 
 class NormGradientSweep {
  public:
-  NormGradientSweep(const JacobianChain& chain, const kernels::Execution& execution)
+  NormGradientSweep(const JacobianChain& chain, const kernels::Execution& execution, kernels::Residency* keeper)
       : chain_(chain),
         execution_(execution),
         top_(chain.depth() - 1),
@@ -26,8 +28,10 @@ class NormGradientSweep {
         input_(chain.weight(0), top_ == 0 ? 0 : chain.samples() * d_, execution),
         norms_({chain.depth(), block_ * d_}),
         seeds_({chain.depth(), block_ * d_}),
-        ones_({block_ * d_, 1}) {
-    std::int64_t widest = 0;
+        ones_({block_ * d_, 1}),
+        kept_outside_(keeper != nullptr),
+        residency_(execution) {
+    std::int64_t widest = 0, curved_width = 0;
     for (std::int64_t l = 0; l <= top_; ++l) {
       const std::int64_t width = chain.width(l);
       const bool stored = l > 0 || !input_.pays();
@@ -37,12 +41,17 @@ class NormGradientSweep {
       gradients_.push_back({Tensor(layer.weight.shape()), Tensor(layer.bias.shape())});
       const bool curved = l > 0 && kernels::is_smooth(chain.layer(l - 1).activation);
       curvature_.emplace_back(std::vector<std::int64_t>{curved ? block_ : 0, width});
+      if (curved) curved_width = std::max(curved_width, width);
       unused_.resize(std::max(unused_.size(), static_cast<std::size_t>(std::max(width, layer.fan_out()))));
     }
     adjoint_ = Tensor({block_ * d_, widest});
     next_ = Tensor({block_ * d_, widest});
+    // A layer below a curved one gets its gradient too, whatever its own activation.
+    for (std::int64_t l = 1; l <= top_ && curved_width > 0; ++l) curved_width = std::max(curved_width, chain.width(l));
+    for (Tensor& t : du_) t = Tensor({curved_width > 0 ? block_ : 0, curved_width});
     if (input_.pays()) weighted_gram_ = Tensor({chain.width(1), chain.width(1)});
     std::fill(ones_.flat().begin(), ones_.flat().end(), 1.0F);
+    keep_on_device(keeper != nullptr ? *keeper : residency_);
   }
 
   void add_block(std::int64_t first, std::int64_t count, const NormGradient& norm_gradient) {
@@ -64,13 +73,33 @@ class NormGradientSweep {
   std::vector<LayerGradient> finish() {
     if (input_.pays()) {
       Tensor product(chain_.layer(0).weight.shape());
+      kernels::Residency residency(execution_);
+      residency.keep(Role::scratch, product);
       kernels::jacobian_product(execution_, weighted_gram_, chain_.weight(0), product);
       kernels::sgd_step(execution_, product.flat(), add, gradients_.front().weight.flat());
     }
+    if (!kept_outside_) residency_.finish();
     return std::move(gradients_);
   }
 
  private:
+  using Role = kernels::Residency::Role;
+
+  void keep_on_device(kernels::Residency& results) {
+    for (LayerGradient& g : gradients_) {
+      for (Tensor* t : {&g.weight, &g.bias}) {
+        results.keep(kept_outside_ ? Role::scratch : Role::result, *t);
+        kernels::zero(execution_, t->flat());
+      }
+    }
+    for (const auto* tensors : {&s_, &curvature_})
+      for (const Tensor& t : *tensors) residency_.keep(Role::scratch, t);
+    for (const Tensor* t : {&adjoint_, &next_, &weighted_gram_, &du_[0], &du_[1]}) residency_.keep(Role::scratch, *t);
+    kernels::zero(execution_, weighted_gram_.flat());
+    residency_.keep(Role::input, ones_);
+    residency_.keep(Role::scratch, std::span<const float>(unused_));
+  }
+
   [[nodiscard]] TensorView s(std::int64_t l) { return s_[static_cast<std::size_t>(l)].view().rows(0, rows_); }
   [[nodiscard]] kernels::Derivative below(std::int64_t l) const { return chain_.below(l, first_, count_); }
   [[nodiscard]] std::span<float> norms(std::int64_t l) {
@@ -145,14 +174,17 @@ class NormGradientSweep {
     if (!plain_.empty()) {
       // Rows whose S_1 G cancels: the product formed after all.
       const TensorView t = input_.plain_products();
-      Tensor back({t.rows(), width}), zero({1, width});
-      kernels::jacobian_transposed(execution_, t, chain_.weight(0), {zero, {ActivationKind::identity}}, back);
+      kernels::on_host("Jacobians: rows whose norm would cancel are put in place one by one");
+      Tensor back({t.rows(), width}), none({1, width});
+      kernels::jacobian_transposed(execution_, t, chain_.weight(0), {none, {ActivationKind::identity}}, back);
+      kernels::fetch(product);
       std::vector<float> scale;
       for (std::size_t i = 0; i < plain_.size(); ++i) {
         const auto row = static_cast<std::size_t>(plain_[i]);
         std::copy_n(back.view().row(static_cast<std::int64_t>(i)), width, product.row(plain_[i]));
         scale.push_back(std::exchange(a[row], 0.0F));
       }
+      kernels::changed(product);
       kernels::scale_rows(execution_, t, scale, t);
       add_product(0, t, input_.plain_rows());
     }
@@ -177,23 +209,24 @@ class NormGradientSweep {
 
   // Back through the forward pass, for smooth activations.
   void through_pre_activations() {
-    Tensor above;  // dF/dx_(l+1), empty for none
+    ConstTensorView above;  // dF/dx_(l+1), of rank 0 for none
     for (std::int64_t l = top_; l > 0; --l) {
       const std::size_t i = static_cast<std::size_t>(l);
       const bool curved = !curvature_[i].empty();
-      if (!curved && above.empty()) continue;
-      Tensor du({count_, chain_.width(l)});
-      if (!above.empty()) {
+      if (!curved && above.rank() == 0) continue;
+      const TensorView du(du_[i % 2].data(), {count_, chain_.width(l)});
+      if (above.rank() != 0) {
         const kernels::Derivative at = below(l);
         kernels::dense_input_gradient(execution_, above, chain_.weight(l), at.y, at.activation, du);
       }
+      if (curved && above.rank() == 0) kernels::zero(execution_, du.flat());
       if (curved) {
         const std::span<const float> own = curvature_[i].flat().first(static_cast<std::size_t>(du.size()));
         kernels::sgd_step(execution_, own, add, du.flat());
       }
       LayerGradient& layer = gradients_[i - 1];
       kernels::dense_weight_sgd(execution_, below(l - 1).y, du, {layer.weight, layer.bias.flat()}, add);
-      above = std::move(du);
+      above = du;
     }
   }
 
@@ -206,18 +239,22 @@ class NormGradientSweep {
   std::vector<Tensor> s_;  // the Jacobians of a block, that of the input only where it is stored
   std::vector<Tensor> curvature_;
   Tensor adjoint_, next_, weighted_gram_;
+  std::array<Tensor, 2> du_;  // for smooth activations
   std::vector<std::int64_t> plain_;
   std::vector<LayerGradient> gradients_;
   std::vector<float> unused_;  // biases that the fused kernels update beside the weights
+  bool kept_outside_;          // the gradients, by the caller
+  kernels::Residency residency_;
 };
 
 }  // namespace
 
 std::vector<LayerGradient> jacobian_norm_gradient(const Model& model, ConstTensorView x,
-                                                  const NormGradient& norm_gradient, const Context& context) {
+                                                  const NormGradient& norm_gradient, const Context& context,
+                                                  kernels::Residency* keeper) {
   const kernels::Execution execution = kernels::execution(context);
   const JacobianChain chain("jacobian_norm_gradient", model, x, execution);
-  NormGradientSweep sweep(chain, execution);
+  NormGradientSweep sweep(chain, execution, keeper);
   for (std::int64_t first = 0; first < chain.samples(); first += chain.block_samples()) {
     context.check_stop();
     sweep.add_block(first, std::min(chain.block_samples(), chain.samples() - first), norm_gradient);

@@ -12,10 +12,12 @@
 #include "kernels/batch_norm.h"
 #include "kernels/conv.h"
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
 #include "kernels/layout.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
+#include "kernels/residency.h"
 #include "nn/forward_pass.h"
 #include "nn/layer_shapes.h"
 #include "nn/trainer.h"
@@ -29,15 +31,24 @@ constexpr std::int64_t block_rows = 256;  // rows of Jacobians at a time
 
 class LayerJacobian {
  public:
-  LayerJacobian(const Model& model, ConstTensorView x, const Context& context)
-      : model_(model), context_(context), exec_(kernels::execution(context)), x_(x.matrix()), d_(model.outputs()) {
+  LayerJacobian(const Model& model, ConstTensorView x, const Context& context, kernels::Residency* keeper)
+      : model_(model),
+        context_(context),
+        exec_(kernels::execution(context)),
+        x_(x.matrix()),
+        d_(model.outputs()),
+        kept_outside_(keeper != nullptr),
+        residency_(exec_) {
     if (const std::string problem = layer_jacobian_problem(model); !problem.empty()) {
       throw Error(ErrorCode::usage, "Jacobians: " + problem);
     }
+    residency_.keep(Role::input, x_);
+    keep_parameters(residency_, model);
     block_ = std::max<std::int64_t>(1, std::min(x.rows(), block_rows / d_));
     const std::int64_t rows = block_ * d_;
     if (reorders_input(model)) {
       reordered_ = Tensor({x.rows(), model.inputs()});
+      residency_.keep(Role::scratch, reordered_);
       kernels::planar_to_channels_last(exec_, x_, model.layers().front().input.channels, reordered_);
       x_ = std::as_const(reordered_).view();
     }
@@ -60,6 +71,17 @@ class LayerJacobian {
     none_ = std::vector<float>(ones_.size(), 0.0F);
     scratch_ = Tensor({widest});
     unused_ = std::vector<float>(static_cast<std::size_t>(widest));
+    kernels::Residency& results = keeper != nullptr ? *keeper : residency_;
+    for (LayerGradient& g : gradients_) {
+      for (Tensor* t : {&g.weight, &g.bias}) {
+        results.keep(kept_outside_ ? Role::scratch : Role::result, *t);
+        kernels::zero(exec_, t->flat());
+      }
+    }
+    for (const Tensor* t : {&input_rows_, &adjoint_, &next_, &scratch_}) residency_.keep(Role::scratch, *t);
+    residency_.keep(Role::scratch, zeros_);
+    kernels::zero(exec_, zeros_.flat());
+    residency_.keep(Role::scratch, std::span<const float>(unused_));
   }
 
   Tensor norms() {
@@ -88,10 +110,12 @@ class LayerJacobian {
       }
       up(seed);
     }
+    if (!kept_outside_) residency_.finish();
     return std::move(gradients_);
   }
 
  private:
+  using Role = kernels::Residency::Role;
   static constexpr std::int64_t none = -1;
   struct Step {
     std::size_t layer = 0;
@@ -110,6 +134,7 @@ class LayerJacobian {
     const ConstTensorView x = steps_.empty() ? x_ : std::as_const(steps_.back().output).view();
     Step step{.layer = index, .output = Tensor({n, layer.output.features()})};
     step.rows = Tensor({rows, layer.output.features()});
+    for (const Tensor* t : {&step.output, &step.rows}) residency_.keep(Role::scratch, *t);
     step.carried = carried_by(layer, steps_.empty() ? identity : steps_.back().carried);
     step.masks_below = layer.kind != LayerKind::max_pool && layer.kind != LayerKind::flatten;
     const bool normed = index + 1 < model_.layers().size() && model_.layers()[index + 1].kind == LayerKind::batch_norm;
@@ -124,6 +149,7 @@ class LayerJacobian {
       for (std::size_t k = 0; k < c; ++k) step.scale.push_back(layer.weight.data()[k] * step.inverse[k]);
     } else if (layer.kind == LayerKind::max_pool) {
       step.places.resize(static_cast<std::size_t>(n * layer.output.features()));
+      residency_.keep(Role::scratch, std::span<const std::uint8_t>(step.places));
       kernels::max_pool_forward(exec_, x, pool_shape(layer), step.output, step.places);
     } else {
       layer_forward(exec_, layer, x, step.output);
@@ -144,6 +170,8 @@ class LayerJacobian {
 
   // The places of the block's maxima, for every row.
   std::vector<std::uint8_t> places(const Step& step) const {
+    kernels::on_host("Jacobians: places of the maxima, repeated for every output");
+    kernels::fetch(std::span<const std::uint8_t>(step.places));
     const std::int64_t features = layer_of(step).output.features();
     std::vector<std::uint8_t> result;
     for (std::int64_t n = first_; n < first_ + count_; ++n) {
@@ -209,6 +237,7 @@ class LayerJacobian {
     Step& top = steps_.back();
     std::fill(top.rows.flat().begin(), top.rows.flat().end(), 0.0F);
     for (std::int64_t r = 0; r < rows_; ++r) top.rows.view()(r, r % d_) = 1;
+    kernels::changed(top.rows);
     for (std::size_t i = steps_.size(); i-- > 0;) {
       Step& step = steps_[i];
       if (step.point != none) kernels::row_norms(exec_, part(step.rows, step.output.shape()[1]), norms_of(step.point));
@@ -273,6 +302,8 @@ class LayerJacobian {
   std::vector<LayerGradient> gradients_;
   Tensor reordered_, input_rows_, zeros_, adjoint_, next_, scratch_;
   std::vector<float> ones_, none_, unused_;
+  bool kept_outside_;  // the gradients, by the caller
+  kernels::Residency residency_;
 };
 
 }  // namespace
@@ -290,12 +321,13 @@ std::string layer_jacobian_problem(const Model& model) {
 }
 
 Tensor layer_jacobian_norms(const Model& model, ConstTensorView x, const Context& context) {
-  return LayerJacobian(model, x, context).norms();
+  return LayerJacobian(model, x, context, nullptr).norms();
 }
 
 std::vector<LayerGradient> layer_jacobian_norm_gradient(const Model& model, ConstTensorView x,
-                                                        const NormGradient& norm_gradient, const Context& context) {
-  return LayerJacobian(model, x, context).gradient(norm_gradient);
+                                                        const NormGradient& norm_gradient, const Context& context,
+                                                        kernels::Residency* keeper) {
+  return LayerJacobian(model, x, context, keeper).gradient(norm_gradient);
 }
 
 }  // namespace kindling

@@ -24,6 +24,7 @@ Tensor layer_jacobian_norms(const Model& model, ConstTensorView x, const Context
 
 /// The norms' function as in jacobian_norm_gradient; an entry a layer of the model, empty where it has no parameters.
 std::vector<LayerGradient> layer_jacobian_norm_gradient(const Model& model, ConstTensorView x,
-                                                        const NormGradient& norm_gradient, const Context& context);
+                                                        const NormGradient& norm_gradient, const Context& context,
+                                                        kernels::Residency* keeper = nullptr);
 
 }  // namespace kindling

@@ -9,6 +9,7 @@
 #include "kernels/jacobian.h"
 #include "kernels/layout.h"
 #include "kernels/pool.h"
+#include "kernels/residency.h"
 #include "nn/layer_shapes.h"
 
 namespace kindling {
@@ -21,10 +22,6 @@ constexpr Activation identity{ActivationKind::identity};
               fmt::format("{} is {}, whose derivatives are not built: expected dense, conv2d, pooling, "
                           "flatten or dropout layers",
                           layer.name, to_string(layer.kind)));
-}
-
-void copy(ConstTensorView from, TensorView to) {
-  for (std::int64_t r = 0; r < from.rows(); ++r) std::copy_n(from.row(r), from.cols(), to.row(r));
 }
 
 }  // namespace
@@ -62,7 +59,7 @@ void fixed_forward(const kernels::Execution& exec, const Layer& layer, std::span
     case LayerKind::max_pool: kernels::max_pool_take(exec, x, places, pool_shape(layer), y); return;
     case LayerKind::average_pool: kernels::average_pool_forward(exec, x, pool_shape(layer), y); return;
     case LayerKind::flatten: kernels::channels_last_to_planar(exec, x, layer.input.channels, y); return;
-    case LayerKind::dropout: copy(x, y); return;
+    case LayerKind::dropout: kernels::copy_rows(exec, x, y); return;
     case LayerKind::dense:
     case LayerKind::conv2d:
     case LayerKind::batch_norm: refuse(layer);
@@ -75,7 +72,7 @@ void fixed_transposed(const kernels::Execution& exec, const Layer& layer, std::s
     case LayerKind::max_pool: kernels::max_pool_gradient(exec, dy, places, pool_shape(layer), dx); return;
     case LayerKind::average_pool: kernels::average_pool_gradient(exec, dy, x, identity, pool_shape(layer), dx); return;
     case LayerKind::flatten: kernels::planar_to_channels_last(exec, dy, layer.input.channels, dx); return;
-    case LayerKind::dropout: copy(dy, dx); return;
+    case LayerKind::dropout: kernels::copy_rows(exec, dy, dx); return;
     case LayerKind::dense:
     case LayerKind::conv2d:
     case LayerKind::batch_norm: refuse(layer);

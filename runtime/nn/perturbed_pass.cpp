@@ -7,6 +7,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/conv.h"
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/layout.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
@@ -73,6 +74,20 @@ PerturbedPass::PerturbedPass(const Model& model, const PerturbedPassOptions& opt
   summed_ = Tensor({widest});
   discarded_ = Tensor({widest, 1});
   running_ = Tensor({2, widest});
+}
+
+void PerturbedPass::keep_on(kernels::Residency& residency) const {
+  using Role = kernels::Residency::Role;
+  // Not batch-norm's statistics: the host makes these few numbers a channel.
+  for (const State& s : state_) {
+    for (const Tensor* t : {&s.output, &s.gradient, &s.weights, &s.biases, &s.weight_copies, &s.bias_copies})
+      residency.keep(Role::scratch, *t);
+    residency.keep(Role::scratch, std::span<const std::uint8_t>(s.places));
+  }
+  for (const LayerGradient& g : gradients_)
+    for (const Tensor* t : {&g.weight, &g.bias}) residency.keep(Role::result, *t);
+  residency.keep(Role::input, ones_);
+  for (const Tensor* t : {&reordered_, &summed_, &discarded_}) residency.keep(Role::scratch, *t);
 }
 
 PerturbedPass::Input PerturbedPass::input_of(std::size_t index) const {
@@ -155,6 +170,8 @@ void PerturbedPass::forward_dense(const kernels::Execution& exec, const Layer& l
     span_input_ = Tensor({b, b});
     span_weight_ = Tensor({layer.units(), b});
   }
+  kernels::on_host("mmd: QR factorization of every batch, for perturbations in its span (span=false: none)");
+  kernels::fetch(in.view);
   Columns x(fan_in, b);
   for (std::int64_t r = 0; r < b; ++r) std::copy_n(in.view.row(r), fan_in, x.col(r).data());
   const Eigen::HouseholderQR<Eigen::Ref<Columns>> qr(x);
@@ -163,6 +180,8 @@ void PerturbedPass::forward_dense(const kernels::Execution& exec, const Layer& l
     for (std::int64_t c = 0; c < b; ++c) span_input_.data()[r * b + c] = c <= r ? x(c, r) : 0.0F;
   }
   const std::vector<float> no_bias(static_cast<std::size_t>(b));
+  kernels::Residency residency(exec);
+  residency.keep(kernels::Residency::Role::scratch, span_weight_);
   kernels::dense_forward(exec, layer.weight, basis_, no_bias, {ActivationKind::identity}, span_weight_);
   kernels::perturbed_dense_forward(exec, noise, span_input_.view(), span_weight_, layer.bias.flat(), layer.activation,
                                    state_[index].output);

@@ -14,6 +14,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/perturbed.h"
+#include "kernels/residency.h"
 #include "nn/jacobian.h"
 
 namespace kindling {
@@ -31,6 +32,9 @@ struct PerturbedPassOptions {
 class PerturbedPass {
  public:
   PerturbedPass(const Model& model, const PerturbedPassOptions& options);
+
+  /// Keeps the buffers on the device; the host must fetch logits and gradients, and say when it has changed them.
+  void keep_on(kernels::Residency& residency) const;
 
   /// Logits S x B x d of the batch x (B x inputs), perturbations from Stream{seed, perturbation, layer, step}. Keeps
   /// what backward() needs; x must live until then.

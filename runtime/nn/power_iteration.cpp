@@ -8,6 +8,7 @@
 
 #include "kernels/conv.h"
 #include "kernels/loss.h"
+#include "kernels/residency.h"
 #include "nn/layer_shapes.h"
 
 namespace kindling {
@@ -35,10 +36,16 @@ SingularValues largest_singular_values(const LinearMaps& maps, const PowerIterat
   if (samples == 0 || maps.inputs == 0 || maps.outputs == 0) return result;
 
   Tensor v({samples, maps.inputs}), next({samples, maps.inputs}), u({samples, maps.outputs});
+  std::vector<float> norms(n), scale(n);
+  kernels::Residency residency(execution);
+  for (const Tensor* t : {&v, &next, &u}) residency.keep(kernels::Residency::Role::scratch, *t);
+  if (maps.unread) {
+    residency.keep(kernels::Residency::Role::scratch, *maps.unread);
+    kernels::zero(execution, maps.unread->flat());  // no NaN may be found there
+  }
   Stream start = options.start;
   start.seed = context.seed;
   fill_normal(start, 0.0F, 1.0F, v.flat(), context);
-  std::vector<float> norms(n), scale(n);
   const auto normalize = [&](Tensor& vectors) {
     kernels::row_norms(execution, vectors, norms);
     for (std::size_t i = 0; i < n; ++i) scale[i] = norms[i] == 0 ? 0.0F : 1 / norms[i];
@@ -89,8 +96,8 @@ LinearMaps layer_jacobians(const kernels::Execution& execution, const Layer& lay
     kernels::activation_gradient(execution, y, f, u, u);
   };
   // Behind the identity only the size of what fed the layer counts; v has it, but may not be overwritten while read.
-  auto fed = std::make_shared<Tensor>(std::vector<std::int64_t>{maps.samples, maps.inputs});
-  maps.apply_transposed = [=](TensorView u, TensorView v) {
+  maps.unread = std::make_shared<Tensor>(std::vector<std::int64_t>{maps.samples, maps.inputs});
+  maps.apply_transposed = [=, fed = maps.unread](TensorView u, TensorView v) {
     kernels::activation_gradient(execution, y, f, u, u);
     kernels::conv2d_input_gradient(execution, u, w, *fed, identity, shape, v);
   };

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels/jacobian.h"
@@ -31,6 +32,7 @@ struct LinearMaps {
   std::int64_t samples = 0, inputs = 0, outputs = 0;
   std::function<void(ConstTensorView v, TensorView u)> apply;        ///< u(n) = J(n) v(n)
   std::function<void(TensorView u, TensorView v)> apply_transposed;  ///< v(n) = J(n)^T u(n); u may be overwritten
+  std::shared_ptr<Tensor> unread;                                    ///< zeros that they may name
 };
 
 /// The largest singular value of every J(n). Iterates v <- J^T J v / ||J^T J v||, as below.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/random.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 
@@ -53,13 +54,12 @@ void fill_correlated_rows(const Stream& stream, const CorrelatedLaw& law, Tensor
     return;
   }
   Tensor both({weight.rows(), fan_in + 1});
+  kernels::Residency residency(execution);
+  residency.keep(kernels::Residency::Role::scratch, both);
   kernels::philox_correlated_rows(execution, stream, rows, both.view());
-  const TensorView matrix = weight.matrix();
-  for (std::int64_t row = 0; row < weight.rows(); ++row) {
-    const float* from = both.view().row(row);
-    std::copy_n(from, fan_in, matrix.row(row));
-    bias[static_cast<std::size_t>(row)] = from[fan_in];
-  }
+  const std::int64_t units = weight.rows();
+  kernels::copy_rows(execution, {both.data(), units, fan_in, fan_in + 1}, weight.matrix());
+  kernels::copy_rows(execution, {both.data() + fan_in, units, 1, fan_in + 1}, TensorView(bias.data(), {units, 1}));
 }
 
 }  // namespace kindling

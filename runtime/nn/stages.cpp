@@ -37,14 +37,22 @@ PrefixOutputs::PrefixOutputs(const kernels::Execution& exec, const Model& model,
       input_(model.layers().front().input),
       features_(end == 0 ? model.inputs() : model.layers()[end - 1].output.features()),
       max_rows_(max_rows),
-      samples_({max_rows, model.inputs()}) {
+      samples_({max_rows, model.inputs()}),
+      residency_(exec) {
+  using Role = kernels::Residency::Role;
+  keep_samples(residency_, data, split);
+  residency_.keep(Role::scratch, samples_);
   if (end == 0) {
     if (reorders_input(model)) reordered_ = Tensor({max_rows, model.inputs()});
+    residency_.keep(Role::scratch, reordered_);
     return;
   }
   pass_ = std::make_unique<ForwardPass>(prefix_, max_rows);
+  keep_parameters(residency_, prefix_);
+  pass_->keep_on(residency_);
   if (static_cast<double>(split.count) * static_cast<double>(features_) * sizeof(float) > cache_bytes) return;
   Tensor all({split.count, features_});
+  residency_.keep(Role::scratch, all);
   std::vector<std::int32_t> index;
   for (std::int64_t first = 0; first < split.count; first += max_rows) {
     index.resize(static_cast<std::size_t>(std::min(max_rows, split.count - first)));
@@ -54,6 +62,7 @@ PrefixOutputs::PrefixOutputs(const kernels::Execution& exec, const Model& model,
   cache_ = std::move(all);
   zeros_.assign(static_cast<std::size_t>(features_), 0.0F);
   ones_.assign(static_cast<std::size_t>(features_), 1.0F);
+  for (const auto* v : {&zeros_, &ones_}) residency_.keep(Role::input, std::span<const float>(*v));
 }
 
 void PrefixOutputs::compute(const kernels::Execution& exec, std::span<const std::int32_t> index, TensorView out) {
@@ -62,8 +71,7 @@ void PrefixOutputs::compute(const kernels::Execution& exec, std::span<const std:
   if (prefix_.layers().empty() && reordered_.empty()) return gather_rows(exec, data_, split_, index, out);
   gather_rows(exec, data_, split_, index, samples);
   if (prefix_.layers().empty()) return kernels::planar_to_channels_last(exec, samples, input_.channels, out);
-  const ConstTensorView y = pass_->run(exec, prefix_, samples, prefix_.layers().size());
-  for (std::int64_t r = 0; r < rows; ++r) std::copy_n(y.row(r), y.cols(), out.row(r));
+  pass_->run_into(exec, prefix_, samples, out);
 }
 
 void PrefixOutputs::gather(const kernels::Execution& exec, std::span<const std::int32_t> index, TensorView out) {
@@ -77,6 +85,7 @@ void gather_one_hot(const Samples& split, std::span<const std::int32_t> index, T
     std::fill_n(row, out.cols(), 0.0F);
     row[split.labels[static_cast<std::size_t>(index[i])]] = 1.0F;
   }
+  kernels::changed(out);
 }
 
 }  // namespace kindling

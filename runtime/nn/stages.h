@@ -49,9 +49,10 @@ class PrefixOutputs {
   std::unique_ptr<ForwardPass> pass_;
   Tensor samples_, reordered_, cache_;
   std::vector<float> zeros_, ones_;
+  kernels::Residency residency_;
 };
 
-/// Labels as rows of zeros with a one: out (index.size() x classes).
+/// Labels as rows, written by the host of zeros with a one: out (index.size() x classes).
 void gather_one_hot(const Samples& split, std::span<const std::int32_t> index, TensorView out);
 
 }  // namespace kindling

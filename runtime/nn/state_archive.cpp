@@ -6,9 +6,12 @@
 #include <bit>
 #include <charconv>
 
+#include "kernels/residency.h"
+
 namespace kindling {
 
 void StateWriter::values(const std::string& name, std::span<float> values) {
+  kernels::fetch(values);
   state_.tensors.push_back({name, {static_cast<std::int64_t>(values.size())}, {values.begin(), values.end()}});
 }
 
@@ -34,6 +37,7 @@ void StateReader::values(const std::string& name, std::span<float> values) {
                             found == nullptr ? "none" : std::to_string(found->data.size())));
   }
   std::copy(found->data.begin(), found->data.end(), values.begin());
+  kernels::changed(values);
 }
 
 void StateReader::count(const std::string& name, std::int64_t& value) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/activation_kernels.h"
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
 #include "kernels/loss.h"
 #include "nn/linear_layer.h"
@@ -63,6 +64,7 @@ class SampleNorms {
     if (!state_.layer(i).has_neurons() || state_.layer(i).activation.kind == ActivationKind::identity) return result;
     Tensor ones({y.rows(), y.cols()}), slopes({y.rows(), y.cols()});
     std::fill(ones.flat().begin(), ones.flat().end(), 1.0F);
+    kernels::on_host("curvature: greatest slope of every sample's units");
     kernels::activation_gradient(state_.exec, y, state_.layer(i).activation, ones, slopes);
     for (std::size_t n = 0; n < n_; ++n) {
       const float* row = slopes.view().row(static_cast<std::int64_t>(n));
@@ -111,11 +113,15 @@ std::vector<double> factorization_errors(const LossCurvature::State& state) {
   const auto n = static_cast<std::size_t>(state.samples());
   std::vector<double> errors{0.0};
   std::vector<float> one(n, 1.0F), minus(n, -1.0F), off(n), size(n);
-  Tensor current = Tensor({state.samples(), state.model->inputs()});
-  std::copy_n(state.input(0).data(), current.size(), current.data());
+  Tensor current({state.samples(), state.model->inputs()});
+  kernels::Residency residency(state.exec);
+  residency.keep(kernels::Residency::Role::scratch, current);
+  kernels::copy_rows(state.exec, state.input(0), current);
   for (std::size_t i = 0; i + 1 < state.depth(); ++i) {
     const Layer& l = state.layer(i);
     Tensor next({state.samples(), l.output.features()}), difference({state.samples(), l.output.features()});
+    residency.keep(kernels::Residency::Role::scratch, next);
+    residency.keep(kernels::Residency::Role::scratch, difference);
     if (l.has_neurons()) {
       layer_jacobians(state.exec, l, state.output(i)).apply(current, next);
     } else {
@@ -128,6 +134,8 @@ std::vector<double> factorization_errors(const LossCurvature::State& state) {
     double sum = 0;
     for (std::size_t s = 0; s < n; ++s) sum += off[s] == 0 ? 0 : double{off[s]} / double{size[s]};
     errors.push_back(sum / static_cast<double>(n));
+    residency.drop(difference);
+    residency.drop(current);
     current = std::move(next);
   }
   return errors;
@@ -175,6 +183,8 @@ CurvatureReport curvature_report(const Model& model, ConstTensorView x, const Lo
                     static_cast<std::int64_t>(all.layers.size()), entry.layer});
   }
   Tensor gradient({curvature.size(all)});
+  kernels::Residency residency(state.exec);
+  residency.keep(kernels::Residency::Role::scratch, gradient);
   curvature.gradient(all, gradient.flat());
   report.gradient_norm = std::sqrt(dot(state.exec, gradient.flat(), gradient.flat()));
   if (options.whole) report.whole = extreme_eigenvalues(curvature, all, options.lanczos, context);

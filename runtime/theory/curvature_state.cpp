@@ -48,13 +48,21 @@ void check(const Model& model, ConstTensorView x, const LossTarget& target) {
 }  // namespace
 
 LossCurvature::State::State(const Model& m, ConstTensorView x, const LossTarget& target, const Context& c)
-    : model(&m), context(c), exec(kernels::execution(c)), rows_(x.rank() < 1 ? 0 : x.rows()), kind_(target.kind) {
+    : model(&m),
+      context(c),
+      exec(kernels::execution(c)),
+      rows_(x.rank() < 1 ? 0 : x.rows()),
+      kind_(target.kind),
+      residency_(exec) {
   check(m, x, target);
+  using Role = kernels::Residency::Role;
   x_ = Tensor({rows_, m.inputs()});
+  residency_.keep(Role::scratch, x_);
+  keep_parameters(residency_, m);
   if (reorders_input(m)) {
     kernels::planar_to_channels_last(exec, x.matrix(), m.layers().front().input.channels, x_);
   } else {
-    for (std::int64_t r = 0; r < rows_; ++r) std::copy_n(x.row(r), x.cols(), x_.view().row(r));
+    kernels::copy_rows(exec, x.matrix(), x_);
   }
   std::int64_t widest = m.inputs(), units = 0, weights = 0;
   for (const Layer& layer : m.layers()) {
@@ -67,6 +75,10 @@ LossCurvature::State::State(const Model& m, ConstTensorView x, const LossTarget&
   no_bias_.assign(static_cast<std::size_t>(units), 0.0F);
   unused_bias_ = no_bias_;
   unused_weight_ = Tensor({weights});
+  for (const Tensor& t : buffers_) residency_.keep(Role::scratch, t);
+  residency_.keep(Role::scratch, unused_weight_);
+  residency_.keep(Role::input, std::span<const float>(ones_));
+  residency_.keep(Role::input, std::span<const float>(no_bias_));
   forward();
   backward(target);
 }
@@ -82,8 +94,10 @@ void LossCurvature::State::forward() {
     const std::int64_t width = l.output.features();
     state.y = Tensor({rows_, width});
     state.ry = Tensor({rows_, width});
+    for (const Tensor* t : {&state.y, &state.ry}) residency_.keep(kernels::Residency::Role::scratch, *t);
     if (l.kind == LayerKind::max_pool) {
       state.places.resize(static_cast<std::size_t>(rows_ * width));
+      residency_.keep(kernels::Residency::Role::scratch, std::span<const std::uint8_t>(state.places));
       kernels::max_pool_forward(exec, input(i), pool_shape(l), state.y, state.places);
     } else {
       layer_forward(exec, l, input(i), state.y);
@@ -95,7 +109,12 @@ void LossCurvature::State::backward(const LossTarget& target) {
   const std::size_t last = depth() - 1;
   const auto n = static_cast<std::size_t>(rows_);
   std::vector<float> losses(n);
-  layers_[last].dy = Tensor({rows_, model->outputs()});
+  const auto scratch = [&](std::int64_t width) {
+    Tensor t({rows_, width});
+    residency_.keep(kernels::Residency::Role::scratch, t);
+    return t;
+  };
+  layers_[last].dy = scratch(model->outputs());
   const float scale = 1 / static_cast<float>(rows_);
   if (kind_ == LossKind::cross_entropy) {
     std::vector<std::int32_t> predictions(n);
@@ -111,10 +130,10 @@ void LossCurvature::State::backward(const LossTarget& target) {
   for (std::size_t i = last;; --i) {
     const Layer& l = layer(i);
     LayerState& state = layers_[i];
-    state.du = Tensor({rows_, l.output.features()});
+    state.du = scratch(l.output.features());
     kernels::activation_gradient(exec, state.y, activation(i), state.dy, state.du);
     if (i == 0) return;
-    layers_[i - 1].dy = Tensor({rows_, l.input.features()});
+    layers_[i - 1].dy = scratch(l.input.features());
     if (l.has_neurons()) {
       linear_transposed(exec, l, l.weight.view().matrix(), state.du, input(i), layers_[i - 1].dy);
     } else {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 
@@ -13,6 +14,8 @@ class LossCurvature::State {
  public:
   State(const Model& model, ConstTensorView x, const LossTarget& target, const Context& context);
 
+  /// Whatever thread calls, its kernels find what is on the device.
+  void enter() const { residency_.enter(); }
   void product(const HessianBlock& block, std::span<const float> direction, std::span<float> result, HessianKind kind);
   void gradient(const HessianBlock& block, std::span<float> result);
   double gauss_newton_form(const HessianBlock& block, std::span<const float> direction);
@@ -66,6 +69,7 @@ class LossCurvature::State {
   std::vector<Tensor> buffers_;  // three of N x the widest layer
   std::vector<float> ones_, no_bias_, unused_bias_;
   Tensor unused_weight_;
+  mutable kernels::Residency residency_;
 
   [[nodiscard]] TensorView buffer(std::size_t which, std::int64_t cols) {
     return {buffers_[which].data(), {rows_, cols}};

@@ -9,6 +9,7 @@
 
 #include "kernels/optimizer.h"
 #include "kernels/random.h"
+#include "kernels/residency.h"
 #include "kernels/scatter.h"
 #include "nn/pair_indices.h"
 #include "theory/information_run.h"
@@ -29,6 +30,8 @@ class SamplerSource final : public PairSource {
         seed_(context.seed),
         unused_({options.batch, sampler.x_features}) {}
 
+  // A sampler is anybody's function.
+  [[nodiscard]] bool resident() const override { return false; }
   [[nodiscard]] std::int64_t first_features() const override { return sampler_.x_features; }
   [[nodiscard]] std::int64_t second_features() const override { return sampler_.y_features; }
   void train_pairs(std::uint32_t number, TensorView first, TensorView second) override {
@@ -65,7 +68,10 @@ class SampleSource final : public PairSource {
         y_(y.matrix()),
         product_(options.product),
         seed_(context.seed),
-        exec_(kernels::execution(context)) {
+        exec_(kernels::execution(context)),
+        residency_(exec_) {
+    residency_.keep(kernels::Residency::Role::input, x_);
+    residency_.keep(kernels::Residency::Role::input, y_);
     const std::int64_t n = x.rows();
     const auto order = random_permutation({context.seed, Purpose::split, 1, 0}, n);
     const auto kept = static_cast<std::size_t>(std::llround(options.held_out * static_cast<double>(n)));
@@ -117,6 +123,7 @@ class SampleSource final : public PairSource {
   kernels::Execution exec_;
   std::vector<std::int32_t> trained_, held_out_;
   std::vector<float> zeros_, ones_;
+  kernels::Residency residency_;
 };
 
 void check_samples(const char* name, ConstTensorView v) {

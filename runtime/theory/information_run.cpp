@@ -73,6 +73,10 @@ InformationEstimate run_estimate(PairSource& source, const std::string& what, st
   GuardedCritic guarded(what, a, b, options.batch, options.critic,
                         {context.seed, Purpose::critic, unit * units_of_critic, 0}, context);
   Tensor first({options.batch, a}), second({2 * options.batch, b});
+  kernels::Residency residency(exec);
+  if (source.resident()) {
+    for (const Tensor* t : {&first, &second}) residency.keep(kernels::Residency::Role::scratch, *t);
+  }
   InformationEstimate estimate;
   Plateau plateau(options.window, options.tolerance);
   double sum = 0;
@@ -104,6 +108,7 @@ InformationEstimate run_estimate(PairSource& source, const std::string& what, st
     const auto left = static_cast<std::size_t>(options.evaluation_pairs) - joint.size();
     const auto append = [&](std::vector<float>& all, ConstTensorView scores) {
       const std::size_t taken = std::min(left, static_cast<std::size_t>(scores.cols()));
+      kernels::fetch(scores);
       all.insert(all.end(), scores.data(), scores.data() + taken);
     };
     append(joint, guarded.critic().joint_scores());

@@ -17,6 +17,8 @@ class PairSource {
   virtual ~PairSource() = default;
   [[nodiscard]] virtual std::int64_t first_features() const = 0;
   [[nodiscard]] virtual std::int64_t second_features() const = 0;
+  /// Whether the two functions below write by kernels alone, or say what the host has changed.
+  [[nodiscard]] virtual bool resident() const { return true; }
   /// first (N x a); second (2N x b): the partners of the joint pairs, then those of the product pairs.
   virtual void train_pairs(std::uint32_t number, TensorView first, TensorView second) = 0;
   /// The same, of pairs that are never trained on.

@@ -9,6 +9,7 @@
 
 #include "kernels/activity.h"
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
 #include "kernels/loss.h"
 #include "nn/batches.h"
@@ -78,6 +79,8 @@ void spectrum(const kernels::Execution& exec, const Layer& layer, LayerInspectio
     for (std::int64_t i = 1; i <= rank; ++i) values.push_back(std::sqrt(std::max(eigen(w.cols() - i), 0.0)));
   } else {
     Tensor u({1, w.rows()});
+    kernels::Residency residency(exec);
+    residency.keep(kernels::Residency::Role::scratch, u);
     const ExtremeEigenvalues found = lanczos(
         exec, w.cols(),
         [&](std::span<const float> v, std::span<float> result) {
@@ -94,7 +97,10 @@ void spectrum(const kernels::Execution& exec, const Layer& layer, LayerInspectio
 class Activities {
  public:
   Activities(const kernels::Execution& exec, const Model& model, ConstTensorView x)
-      : exec_(exec), model_(model), x_(x), rows_(pass_rows(model, 256)), pass_(model, rows_) {}
+      : exec_(exec), model_(model), x_(x), rows_(pass_rows(model, 256)), pass_(model, rows_), residency_(exec) {
+    residency_.keep(kernels::Residency::Role::input, x_);
+    pass_.keep_on(residency_);
+  }
 
   LayerActivity of(std::size_t index, const Context& context) {
     const Layer& layer = model_.layers()[index];
@@ -125,6 +131,9 @@ class Activities {
   void add(ConstTensorView units, const Activation& f, LayerActivity& activity) {
     Tensor ones({units.rows(), units.cols()}), slopes({units.rows(), units.cols()});
     std::fill(ones.flat().begin(), ones.flat().end(), 1.0F);
+    kernels::Residency residency(exec_);
+    residency.keep(kernels::Residency::Role::input, ones);
+    residency.keep(kernels::Residency::Role::scratch, slopes);
     kernels::activation_gradient(exec_, units, f, ones, slopes);
     std::vector<float> sums(static_cast<std::size_t>(units.rows())), norms(sums);
     kernels::row_dots(exec_, slopes, ones, sums);
@@ -140,6 +149,7 @@ class Activities {
   ConstTensorView x_;
   std::int64_t rows_;
   ForwardPass pass_;
+  kernels::Residency residency_;
 };
 
 std::optional<PhasePoint> phase_of(const Model& model, std::size_t index, const LayerInspection& entry) {
@@ -199,6 +209,9 @@ Inspection inspect(const Model& model, ConstTensorView x, const Context& context
   const kernels::Execution exec = kernels::execution(context);
   Inspection result;
   result.signal_depth = std::numeric_limits<double>::infinity();
+  kernels::on_host("inspect: moments of the weights, and eigenvalues of their Gram matrices");
+  kernels::Residency residency(exec);
+  keep_parameters(residency, model);
   std::optional<Activities> activities;
   if (data) activities.emplace(exec, model, x);
   for (std::size_t i = 0; i < model.layers().size(); ++i) {

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
+#include "kernels/residency.h"
 
 namespace kindling {
 namespace {
@@ -31,7 +33,15 @@ void scale(const kernels::Execution& exec, double a, std::span<float> y) {
 class Iteration {
  public:
   Iteration(const kernels::Execution& exec, std::int64_t size, int max_steps)
-      : exec_(exec), size_(size), basis_({max_steps, size}), w_({size}), overlap_({max_steps}), part_({size}) {}
+      : exec_(exec),
+        size_(size),
+        basis_({max_steps, size}),
+        w_({size}),
+        overlap_({max_steps}),
+        part_({size}),
+        residency_(exec) {
+    for (const Tensor* t : {&basis_, &w_, &overlap_, &part_}) residency_.keep(kernels::Residency::Role::scratch, *t);
+  }
 
   std::span<float> vector(int j) { return {basis_.view().row(j), static_cast<std::size_t>(size_)}; }
   std::span<float> w() { return w_.flat(); }
@@ -63,6 +73,7 @@ class Iteration {
   const kernels::Execution& exec_;
   std::int64_t size_;
   Tensor basis_, w_, overlap_, part_;
+  kernels::Residency residency_;
 };
 
 struct Tridiagonal {
@@ -107,6 +118,7 @@ ExtremeEigenvalues lanczos(const kernels::Execution& exec, std::int64_t size, co
     result.converged = true;
     return result;
   }
+  kernels::on_host("lanczos: eigenvalues of the tridiagonal matrix");
   const int most = static_cast<int>(std::min<std::int64_t>(options.max_steps, size));
   Iteration it(exec, size, most);
   fill_normal(start, 0, 1, it.vector(0), context);
@@ -137,7 +149,7 @@ ExtremeEigenvalues lanczos(const kernels::Execution& exec, std::int64_t size, co
     if (result.converged || j + 1 == most) break;
     t.off.push_back(beta);
     scale(exec, 1 / beta, it.w());
-    std::copy(it.w().begin(), it.w().end(), it.vector(j + 1).begin());
+    kernels::copy_rows(exec, row(it.w()), row(it.vector(j + 1)));
   }
   const auto residual = [&](const Eigen::VectorXd& s, double value) {
     const std::span<const float> y = it.ritz(s);

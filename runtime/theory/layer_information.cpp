@@ -78,7 +78,10 @@ class InputSource final : public LayerSource {
         aware_(options.input_estimator == InputEstimator::aa_mine),
         deviation_(static_cast<float>(std::sqrt(options.noise_variance))),
         inputs_(model.inputs()),
-        outputs_({2 * options.estimate.batch, LayerSource::first_features()}) {}
+        outputs_({2 * options.estimate.batch, LayerSource::first_features()}),
+        residency_(exec_) {
+    residency_.keep(kernels::Residency::Role::scratch, outputs_);
+  }
   [[nodiscard]] std::int64_t first_features() const override {
     return aware_ ? LayerSource::first_features() : inputs_;
   }
@@ -91,7 +94,7 @@ class InputSource final : public LayerSource {
     // The copy of the layers inside the critic and the layers themselves are computed once for both.
     outputs.gather(exec_, index, outputs_);
     if (aware_)
-      std::copy_n(outputs_.data(), first.size(), first.data());
+      kernels::copy_rows(exec_, outputs_.view().matrix().rows(0, first.rows()), first);
     else
       gather_rows(exec_, data_, split, joint, first);
     kernels::philox_normal(exec_, noise, 0, deviation_, second.flat());
@@ -102,6 +105,7 @@ class InputSource final : public LayerSource {
   float deviation_;
   std::int64_t inputs_;
   Tensor outputs_;
+  kernels::Residency residency_;
 };
 
 void expect_labels(const char* name, const Samples& split) {

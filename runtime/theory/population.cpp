@@ -9,6 +9,8 @@
 #include <functional>
 #include <span>
 
+#include "kernels/device_log.h"
+
 namespace kindling {
 namespace {
 
@@ -31,6 +33,7 @@ class Draws {
   Draws(std::int64_t particles, const Context& context)
       : context_(context), z_(static_cast<std::size_t>(particles)), u_(z_.size()) {}
   void next() {
+    kernels::on_host("population dynamics: the particles, for the theory beside the simulation");
     context_.check_stop();
     fill_normal({context_.seed, Purpose::population, 0, step_}, 0, 1, z_, context_);
     fill_beta21({context_.seed, Purpose::population, 1, step_}, u_, context_);

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "kernels/dense.h"
+#include "kernels/device_log.h"
 #include "kernels/jacobian.h"
+#include "kernels/residency.h"
 #include "theory/propagation.h"
 
 namespace kindling {
@@ -41,15 +43,20 @@ class Signals {
         x_({options.inputs, options.width}),
         y_({options.inputs, options.width}),
         norms_(static_cast<std::size_t>(options.inputs)),
-        dots_(static_cast<std::size_t>(options.inputs / 2)) {
+        dots_(static_cast<std::size_t>(options.inputs / 2)),
+        residency_(exec) {
+    for (const Tensor* t : {&x_, &y_}) residency_.keep(kernels::Residency::Role::scratch, *t);
     fill_normal({context.seed, Purpose::probe, 0, static_cast<std::uint32_t>(network)}, 0, 1, x_.flat(), context);
     const double c = options.input_correlation, across = std::sqrt((1 - c) * (1 + c));
     if (c == 0) return;
+    kernels::on_host("propagate: correlation of the first signals");
+    kernels::fetch(x_);
     for (std::int64_t r = 0; r + 1 < options.inputs; r += 2) {
       const float* a = x_.view().row(r);
       float* b = x_.view().row(r + 1);
       for (std::int64_t j = 0; j < options.width; ++j) b[j] = static_cast<float>(c * a[j] + across * b[j]);
     }
+    kernels::changed(x_);
   }
 
   [[nodiscard]] double scale() const { return scale_; }
@@ -96,6 +103,7 @@ class Signals {
   Tensor x_, y_;
   std::vector<float> norms_, dots_;
   double scale_ = 1;
+  kernels::Residency residency_;
 };
 
 void draw(const PropagationOptions& options, double weight_variance, std::uint32_t layer, std::uint32_t network,
@@ -119,6 +127,8 @@ PropagationRun simulate_network(const kernels::Execution& execution, const Propa
   Signals signals(execution, options, network, context);
   Tensor weight({options.width, options.width});
   std::vector<float> bias(static_cast<std::size_t>(options.width));
+  kernels::Residency residency(execution);
+  residency.keep(kernels::Residency::Role::scratch, weight);
   const double layer_flops =
       2.0 * static_cast<double>(options.inputs) * static_cast<double>(options.width * options.width);
   constexpr int settle_every = 4;  // a layer changes a length by far less than 1e8

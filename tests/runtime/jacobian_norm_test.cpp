@@ -155,8 +155,8 @@ TEST_CASE("simulated: convolutions, their Jacobian written out column by column"
     Model model = Model::parse(text);
     const JacobianReport report =
         initialize_jacobian(model, &data, {.simulate = true, .samples = 0, .tolerance = 0.002}, {.seed = 2});
-    LayerInputs inputs(data, {}, 12, 0);
     const kernels::Execution exec = kernels::execution({});
+    LayerInputs inputs(exec, data, {}, 12, 0);
     for (std::size_t l = 0; l < model.layers().size(); ++l) {
       const Layer& layer = model.layers()[l];
       if (!layer.has_neurons()) {
@@ -165,6 +165,7 @@ TEST_CASE("simulated: convolutions, their Jacobian written out column by column"
       }
       double mean = 0;
       inputs.for_each(exec, model, l, {}, [&](ConstTensorView x, std::span<const std::int32_t>) {
+        kernels::fetch(x);
         const std::int64_t in = layer.input.features(), out = layer.output.features();
         // A linear map by its values at the unit vectors; f' from its pre-activations.
         Layer linear{.kind = layer.kind, .name = layer.name, .activation = {ActivationKind::identity}};
