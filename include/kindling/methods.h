@@ -40,7 +40,8 @@ const MethodInfo& method_info(std::string_view name);
 MethodSpec control_of(const MethodSpec& spec);
 
 /// Initializes the model. `data` may be null for methods that need none (Error{usage} otherwise). Returns the method's
-/// report as JSON text: {"method", "seconds", "layers": [...]}.
+/// report as JSON text: {"method", "seconds", "layers": [...]}, and on a GPU row "device": {"target",
+/// "bytes_to_device", "bytes_to_host", "host_steps": what the host did, in words}.
 std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data, const Context& context);
 
 }  // namespace kindling

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <kindling/methods.h>
 
+#include "kernels/device_log.h"
+#include "kernels/dispatch.h"
 #include "methods/method_options.h"
 #include "methods/report_json.h"
 
@@ -319,12 +321,34 @@ MethodSpec control_of(const MethodSpec& spec) {
   return control;
 }
 
+namespace {
+
+nlohmann::json run(const Entry& e, Model& model, const MethodSpec& spec, const Dataset* data, const Context& context);
+
+}  // namespace
+
 std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data, const Context& context) {
   const Entry& e = entry(spec.name);
   validate(e, spec);
   if (e.info.needs_data && data == nullptr) {
     throw Error(ErrorCode::usage, fmt::format("method {} looks at data: name a data set (--data)", spec.name));
   }
+  const kernels::Target& target = *kernels::execution(context).target;
+  const kernels::DeviceLog log;
+  nlohmann::json report = run(e, model, spec, data, context);
+  report["method"] = spec.text();
+  if (target.gpu) {
+    report["device"] = {{"target", target.name},
+                        {"bytes_to_device", log.bytes_to_device},
+                        {"bytes_to_host", log.bytes_to_host},
+                        {"host_steps", log.host_steps}};
+  }
+  return report.dump();
+}
+
+namespace {
+
+nlohmann::json run(const Entry& e, Model& model, const MethodSpec& spec, const Dataset* data, const Context& context) {
   OptionReader reader(spec.name, spec.options);
   nlohmann::json report;
   switch (e.kind) {
@@ -363,8 +387,9 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
       report = to_json(initialize_random_label(model, *data, read_random_label(reader), context));
       break;
   }
-  report["method"] = spec.text();
-  return report.dump();
+  return report;
 }
+
+}  // namespace
 
 }  // namespace kindling
