@@ -2,7 +2,7 @@
 # The experiments of docs/bottleneck.md: bottleneck.sh PROGRAM DATA RESULTS PART...
 # DATA holds the folders mnist and cifar10. Results are lines of files in RESULTS, trainings leave checkpoints beside them:
 # stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full table2 table3
-# table3-cifar separation. ITERATIONS, SEEDS and THREADS may be set.
+# table3-cifar. ITERATIONS, SEEDS and THREADS may be set.
 set -eu
 program=$1 data=$2 results=$3; shift 3
 seeds=${SEEDS:-1 2 3} threads=${THREADS:-1}

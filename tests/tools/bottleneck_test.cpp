@@ -42,7 +42,7 @@ TEST_CASE("train --objective bottleneck tells what each layer knows", "[bottlene
   CHECK(line.at("run").at("beta") == 1e-3);
   CHECK(line.at("run").at("critic").at("widths") == std::vector<int>{24, 24});
   CHECK(line.at("report").at("trace").size() == 8);
-  CHECK(line.at("test_error") <= 1.0);
+  CHECK(line.at("test_error") < 0.84);             // chance is 0.9, give or take 0.021 for 200 samples
   CHECK(line.at("report").at("post_loss") < 2.3);  // below ln 10: the linear layer has learned
 
   // A finished training is not repeated, and its weights can be used.
