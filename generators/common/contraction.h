@@ -88,7 +88,7 @@ class Contraction {
       const Expr deep = is_deep(operands, facts, options.over_samples);
       shallow = enabled && !deep;
       // One tile shape covers all columns: a second one would pack A again.
-      add(name + "_deep", {facts.tile_rows, wide, v}, copied, 0,
+      add(name + "_deep", {facts.deep_rows, wide, v}, copied, 0,
           select(enabled && deep, (operands.cols + wide * v - 1) / (wide * v), 0), Walk::depth_in_blocks, true);
     }
     if (!options.over_samples) {

@@ -22,6 +22,7 @@ struct HardwareFacts {
   int tile_vectors = 2;      ///< vectors per row of the contraction tile; rows x vectors accumulators stay in registers
   int narrow_rows = 8;       ///< rows of a tile of fewer vectors: as many sums as hide the latency of an addition
   int row_block_tiles = 20;  ///< most row tiles that stream past one packed panel before the next panel
+  int deep_rows = 4;         ///< rows of a tile whose long sum is added up in blocks, both operands packed
   int depth_block = 256;     ///< terms of a long sum added up before the next block: a panel's share fits into L1
   int in_place_rows = 128;   ///< rows of a sum of few terms that are too few to pay for packing its other operand
   int column_block_panels = 8;  ///< panels that share one packed block of rows of a long sum, all of it in L2
@@ -54,6 +55,7 @@ inline void override_facts(HardwareFacts& facts, const std::string& text) {
       {"tile_vectors", &F::tile_vectors},
       {"narrow_rows", &F::narrow_rows},
       {"row_block_tiles", &F::row_block_tiles},
+      {"deep_rows", &F::deep_rows},
       {"depth_block", &F::depth_block},
       {"in_place_rows", &F::in_place_rows},
       {"column_block_panels", &F::column_block_panels},
@@ -116,6 +118,7 @@ inline HardwareFacts architecture_facts(const Halide::Target& target) {
     // Halide 21 has no valid code for SVE2 loads of every second to fourth element; every fifth is a gather.
     if (target.has_feature(Target::SVE2)) facts.transpose_stride = 5;
   }
+  facts.deep_rows = facts.tile_rows;
   return facts;
 }
 
