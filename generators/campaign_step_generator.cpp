@@ -35,9 +35,9 @@ class CampaignStep : public Generator<CampaignStep> {
     left_(i_) -= factor(i, steps_) * factor(pivot, steps_);
     const Expr coefficient = left_(i_) / sqrt(before(pivot));
     const Expr rest = before(i) - coefficient * coefficient, exact = reference(i);
-    const Expr bound = select(rest < spoilt * exact, max(rest, 0.0F) + slack * exact, rest);
+    const Expr bound = select(strict_float(rest < spoilt * exact), max(rest, 0.0F) + slack * exact, rest);
     // Not the outputs themselves: Halide takes what it reads back for its own, aligned memory.
-    state_(i_) = Tuple(coefficient, rest, select(weight(i) < 0, -1.0F, weight(i) * sqrt(bound)));
+    state_(i_) = Tuple(coefficient, rest, select(strict_float(weight(i) < 0), -1.0F, weight(i) * sqrt(bound)));
     coefficients(i_) = state_(i_)[0];
     squared(i_) = state_(i_)[1];
     products(i_) = state_(i_)[2];
