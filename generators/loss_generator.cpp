@@ -33,10 +33,10 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
     classes_ = RDom(0, classes, "classes");
     const auto z = [&](const Expr& c, const Expr& n) { return logits(c, min(likely(n), last_row)); };
 
-    // A NaN never wins; it comes back through the sum below.
+    // A NaN never wins, by whichever comparison a processor has; it comes back through the sum below.
     top_(n_) = Tuple(-std::numeric_limits<float>::infinity(), 0);
-    const Expr candidate = z(classes_, n_), best = top_(n_)[0];
-    top_(n_) = Tuple(select(candidate > best, candidate, best), select(candidate > best, classes_.x, top_(n_)[1]));
+    const Expr candidate = z(classes_, n_), best = top_(n_)[0], wins = candidate > best && !is_nan(candidate);
+    top_(n_) = Tuple(select(wins, candidate, best), select(wins, classes_.x, top_(n_)[1]));
     total_(n_) += exp_poly(z(classes_, n_) - top_(n_)[0]);
 
     const Expr target = clamp(label(min(likely(n_), last_row)), 0, classes - 1);
