@@ -4,6 +4,7 @@
 #include "common/activation.h"
 #include "common/class_sums.h"
 #include "common/elementwise.h"
+#include "common/nan.h"
 #include "common/polynomials.h"
 
 namespace kindling {
@@ -35,7 +36,7 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
 
     // A NaN never wins, by whichever comparison a processor has; it comes back through the sum below.
     top_(n_) = Tuple(-std::numeric_limits<float>::infinity(), 0);
-    const Expr candidate = z(classes_, n_), best = top_(n_)[0], wins = candidate > best && !is_nan(candidate);
+    const Expr candidate = z(classes_, n_), best = top_(n_)[0], wins = candidate > best && !is_nan_bits(candidate);
     top_(n_) = Tuple(select(wins, candidate, best), select(wins, classes_.x, top_(n_)[1]));
     total_(n_) += exp_poly(z(classes_, n_) - top_(n_)[0]);
 

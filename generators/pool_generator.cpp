@@ -7,14 +7,12 @@
 
 #include "common/activation.h"
 #include "common/hardware.h"
+#include "common/nan.h"
 
 namespace kindling {
 namespace {
 
 using namespace Halide;
-
-// On the bits, since LLVM takes ordinary comparisons of floats never to meet a NaN; signed, as vectors compare.
-Expr is_nan_bits(const Expr& x) { return (reinterpret<int32_t>(x) & 0x7fffffff) > 0x7f800000; }
 
 // What the four kernels share: the window's numbers, and a schedule of the image they write.
 template <class T>
