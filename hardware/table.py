@@ -4,8 +4,8 @@
     ./dev hardware            print it
     ./dev hardware --write    and put it into docs/hardware.md
 
-Reads the reports that `./dev test` and `./dev cross` leave in their build folders (tests.xml). A row whose tests were not
-run here since they were built says so.
+Reads the reports that `./dev test` and `./dev cross` leave in their build folders (tests.xml). A kernel without a test in
+them was not built here: "-".
 """
 
 import argparse
@@ -56,8 +56,10 @@ def cell(row, kernel, results, how):
         status = "fuzzed"
     if status == "skipped" and "cuda" in row.requires:
         status = {"run": "assembled", "fail": "FAILED"}.get(results.get(f"ptx.{kernel}", ("", ""))[0], "compiled")
-    elif status in ("skipped", "not run"):
+    elif status == "skipped":
         status = "compiled"
+    if status == "not run":  # a build of the row would have named its tests
+        return "-"
     return status + ("¹" if how == "c_source" else "²" if how else "")
 
 
@@ -72,12 +74,15 @@ def table(rows, kernels, results_of, text, tuned, own):
     inherit = {name: row.inherit for name, row in rows.items()}
     cells = {name: [cell(row, kernel, results_of(row), compiled_as(name, kernel, text, inherit)) for kernel in kernels]
              for name, row in rows.items()}
-    lines = ["| row | Halide target | executed on | kernels | passed | tuned |", "| --- | --- | --- | ---: | ---: | --- |"]
+    lines = ["| row | Halide target | executed on | built | passed | tuned |", "| --- | --- | --- | ---: | ---: | --- |"]
     for name, row in rows.items():
         passed = sum(c.startswith("passed") for c in cells[name])
         families = sorted({expression for expression in re.findall(rf'^kindling_tune\({name} "([^"]*)"', tuned, re.MULTILINE)})
-        lines.append(f"| {name} | `{row.triple}` | {where(row, own) if passed or row.kind == 'gpu' else 'not executed here'} | "
-                     f"{len(kernels)} | {passed} | {', '.join(f'`{f}`' for f in families) or '-'} |")
+        built = sum(c != "-" for c in cells[name])
+        place = where(row, own) if built and (passed or row.kind == "gpu") else "not executed here" if built else "not built here"
+        # A bar inside a cell would end it.
+        tuned_families = ", ".join(f"`{f}`".replace("|", "\\|") for f in families)
+        lines.append(f"| {name} | `{row.triple}` | {place} | {built} | {passed} | {tuned_families or '-'} |")
     lines += ["", "| kernel | " + " | ".join(rows) + " |", "| --- |" + " --- |" * len(rows)]
     for at, kernel in enumerate(kernels):
         lines.append(f"| {kernel} | " + " | ".join(cells[name][at] for name in rows) + " |")

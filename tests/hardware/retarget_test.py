@@ -147,7 +147,7 @@ class Table(unittest.TestCase):
         self.assertEqual(self.cell(kernel="fail", fuzz="run"), "FAILED")
         self.assertEqual(self.cell(fuzz="run"), "fuzzed")
         self.assertEqual(self.cell(kernel="notrun"), "compiled")
-        self.assertEqual(self.cell(), "compiled")
+        self.assertEqual(self.cell(), "-")
 
     def test_the_last_report_counts(self):
         with tempfile.TemporaryDirectory() as folder:
