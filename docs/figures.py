@@ -21,7 +21,7 @@ def propagation(out, title, path, *boundaries):
     layers = sorted({row["layer"] for row in result["rows"]})
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
     for place, layer in enumerate(layers):
-        rows = [row for row in result["rows"] if row["layer"] == layer]
+        rows = sorted((row for row in result["rows"] if row["layer"] == layer), key=lambda row: row["weight_variance"])
         x = [row["weight_variance"] for row in rows]
         colour = plt.cm.viridis(place / max(1, len(layers) - 1) * 0.9)
         for axis, name in zip(axes, ("length", "correlation")):
