@@ -210,7 +210,8 @@ TEST_CASE("curvature and inspection", "[device_runs]") {
   // slopes and activities of inspection: rows of ones.
   const std::int64_t parameters = parameter_bytes(Model::parse(text));
   std::int64_t widths = 0;
-  for (const Layer& l : Model::parse(text).layers()) widths += l.output.features();
+  const Model parsed = Model::parse(text);
+  for (const Layer& l : parsed.layers()) widths += l.output.features();
   CHECK(copied.in <= 4 * 64 * (data.train.features + 2 * widths) * 4 + 6 * parameters + 4 * 200 * 64 * 4);
   CHECK(copied.out <= 6 * parameters + 4 * 200 * 2 * 64 * 4 + 64 * widths * 8);
 }
