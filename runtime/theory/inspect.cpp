@@ -12,6 +12,7 @@
 #include "kernels/device_log.h"
 #include "kernels/jacobian.h"
 #include "kernels/loss.h"
+#include "kernels/residency.h"
 #include "nn/batches.h"
 #include "nn/forward_pass.h"
 #include "theory/inspect_findings.h"
@@ -194,7 +195,7 @@ Tensor layer_inputs(const Model& model, std::size_t layer, ConstTensorView x, co
     context.check_stop();
     const std::int64_t rows = std::min(most, x.rows() - first);
     const ConstTensorView features = pass.run(exec, model, x.rows(first, rows), layer);
-    for (std::int64_t n = 0; n < rows; ++n) std::copy_n(features.row(n), features.cols(), result.view().row(first + n));
+    kernels::copy_rows(exec, features, result.view().rows(first, rows));
   }
   return result;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <iostream>
 #include <string_view>
+#include <type_traits>
 
 #include "HalideRuntime.h"
 #include "kernels/dispatch.h"
@@ -33,19 +34,13 @@ struct OpenClCopies {
 };
 inline OpenClCopies copies;
 
-inline std::int32_t counted_write(void* queue, void* memory, std::uint32_t blocking, std::size_t offset,
-                                  std::size_t bytes, void* data, std::uint32_t waits, const void* wait_list,
-                                  void* event) {
-  copies.in += static_cast<std::int64_t>(bytes);
+// Stands for clEnqueueWriteBuffer and clEnqueueReadBuffer.
+template <auto count, auto real>
+std::int32_t counted_transfer(void* queue, void* memory, std::uint32_t blocking, std::size_t offset, std::size_t bytes,
+                              void* data, std::uint32_t waits, const void* wait_list, void* event) {
+  copies.*count += static_cast<std::int64_t>(bytes);
   if (copies.lost) return OpenClCopies::out_of_resources;
-  return copies.real_write(queue, memory, blocking, offset, bytes, data, waits, wait_list, event);
-}
-inline std::int32_t counted_read(void* queue, void* memory, std::uint32_t blocking, std::size_t offset,
-                                 std::size_t bytes, void* data, std::uint32_t waits, const void* wait_list,
-                                 void* event) {
-  copies.out += static_cast<std::int64_t>(bytes);
-  if (copies.lost) return OpenClCopies::out_of_resources;
-  return copies.real_read(queue, memory, blocking, offset, bytes, data, waits, wait_list, event);
+  return (copies.*real)(queue, memory, blocking, offset, bytes, data, waits, wait_list, event);
 }
 inline void* failing_create(void* context, std::uint64_t flags, std::size_t bytes, void* host, std::int32_t* error) {
   if (!copies.no_memory) return copies.real_create(context, flags, bytes, host, error);
@@ -60,22 +55,17 @@ inline std::int32_t failing_launch(void* queue, void* kernel, std::uint32_t dime
 }
 inline void* counting_symbol(void* library, const char* name) {
   void* symbol = copies.real_symbol(library, name);
-  if (symbol != nullptr && std::string_view(name) == "clEnqueueWriteBuffer") {
-    copies.real_write = reinterpret_cast<OpenClCopies::Transfer>(symbol);
-    return reinterpret_cast<void*>(counted_write);
-  }
-  if (symbol != nullptr && std::string_view(name) == "clEnqueueReadBuffer") {
-    copies.real_read = reinterpret_cast<OpenClCopies::Transfer>(symbol);
-    return reinterpret_cast<void*>(counted_read);
-  }
-  if (symbol != nullptr && std::string_view(name) == "clCreateBuffer") {
-    copies.real_create = reinterpret_cast<OpenClCopies::Create>(symbol);
-    return reinterpret_cast<void*>(failing_create);
-  }
-  if (symbol != nullptr && std::string_view(name) == "clEnqueueNDRangeKernel") {
-    copies.real_launch = reinterpret_cast<OpenClCopies::Launch>(symbol);
-    return reinterpret_cast<void*>(failing_launch);
-  }
+  const auto replace = [&](std::string_view replaced, auto& real, auto* stand_in) {
+    if (symbol == nullptr || name != replaced) return false;
+    real = reinterpret_cast<std::remove_reference_t<decltype(real)>>(symbol);
+    symbol = reinterpret_cast<void*>(stand_in);
+    return true;
+  };
+  using C = OpenClCopies;
+  replace("clEnqueueWriteBuffer", copies.real_write, &counted_transfer<&C::in, &C::real_write>) ||
+      replace("clEnqueueReadBuffer", copies.real_read, &counted_transfer<&C::out, &C::real_read>) ||
+      replace("clCreateBuffer", copies.real_create, &failing_create) ||
+      replace("clEnqueueNDRangeKernel", copies.real_launch, &failing_launch);
   return symbol;
 }
 // Before anything asks the runtime for a device.
