@@ -215,10 +215,10 @@ TEST_CASE("a critic that diverges is reported, or begins anew with a smaller ste
   expect_error(ErrorCode::numerical, {"diverged", "update", "learning rate 100"},
                [&] { (void)estimate_information(pairs, options, context); });
   options.critic.restarts = 5;
-  options.critic.restart_factor = 0.01;
+  options.critic.restart_factor = 1e-5;
   const auto found = estimate_information(pairs, options, context);
   CHECK(found.restarts >= 1);
-  CHECK(found.learning_rate == Approx(100 * std::pow(0.01, found.restarts)));
+  CHECK(found.learning_rate == Approx(100 * std::pow(1e-5, found.restarts)));
   CHECK(std::abs(found.nats) < 2);
 }
 
