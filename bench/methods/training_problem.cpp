@@ -155,7 +155,7 @@ double TrainingProblem::right_step(std::vector<Doubles>& gradient, std::vector<D
   return nearest_kink;
 }
 
-void TrainingProblem::check_step(const Model& after, double rate) {
+void TrainingProblem::check_step(const Model& after, double rate, bool adam) {
   std::vector<Doubles> gradient, magnitude;
   right_step(gradient, magnitude);
   double terms = static_cast<double>(labels.size());
@@ -168,10 +168,13 @@ void TrainingProblem::check_step(const Model& after, double rate) {
       const std::size_t which = 2 * l + (bias ? 1 : 0);
       for (std::size_t i = 0; i < static_cast<std::size_t>(from.size()); ++i) {
         const double old = from.data()[i];
-        const double wanted = old - rate * gradient[which][i];
+        const double g = gradient[which][i], error = per_magnitude * magnitude[which][i];
+        // Adam's first step is the gradient's sign, and that is anybody's where the gradient is as small as its error.
+        const double wanted = old - rate * (adam ? g / (std::abs(g) + 1e-8) : g);
         const double tolerance =
-            per_magnitude * rate * magnitude[which][i] + (bias ? std::sqrt(static_cast<double>(labels.size())) : 2.0) *
-                                                             epsilon32 * (std::abs(old) + std::abs(wanted));
+            rate * (adam ? std::min(2.0, 2 * error / (std::abs(g) + 1e-8) + 8 * epsilon32) : error) +
+            (bias ? std::sqrt(static_cast<double>(labels.size())) : 2.0) * epsilon32 *
+                (std::abs(old) + std::abs(wanted));
         const double found = to.data()[i];
         if (std::abs(found - wanted) <= tolerance) continue;
         throw WrongAnswer(

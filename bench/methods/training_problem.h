@@ -21,8 +21,8 @@ struct TrainingProblem {
   std::function<void()> bind(const Peer& peer);
   /// The peers' parameters back at the start.
   void reset();
-  /// Compares a model after one step at `rate` from `initial` with the float64 step.
-  void check_step(const Model& after, double rate);
+  /// Compares a model after one step at `rate` from `initial` with the float64 step, of SGD or of Adam.
+  void check_step(const Model& after, double rate, bool adam = false);
 
   Model initial;
   Model model;  ///< the peers'

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import torch
 
-NETS = [((784, 256, 100, 10), 100), ((784, 100, 10), 100), ((784, 32, 32, 32, 32, 10), 100)]
+NETS = [((784, 256, 100, 10), 100), ((784, 100, 10), 100), ((784, 32, 32, 32, 32, 10), 100), ((100,) * 10 + (10,), 32)]
 SAMPLE_SECONDS = 8e-3
 EPSILON = torch.finfo(torch.float32).eps
 
@@ -137,9 +137,12 @@ class TrainingStep:
             layers += [torch.nn.Linear(k, m), torch.nn.ReLU()]
         self.net = torch.nn.Sequential(*layers[:-1])
         self.initial = [p.detach().clone() for p in self.net.parameters()]
-        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=1e-12)
+        self.optimizer = self.make_optimizer()
         self.x = torch.rand(batch, widths[0]) * 2 - 1
         self.y = torch.randint(widths[-1], (batch,))
+
+    def make_optimizer(self):
+        return torch.optim.SGD(self.net.parameters(), lr=1e-12)
 
     def function(self):
         return lambda x: self.net(x)
@@ -174,7 +177,21 @@ class TrainingStep:
         for p, s in zip(self.net.parameters(), start):
             # A unit at its kink may fall on either side for one sample of the batch.
             slack = 0.5 * s.grad.abs().max() / self.x.shape[0] + 4 * EPSILON
-            check("a parameter", p.detach(), (s - 0.5 * s.grad).detach(), slack)
+            self.check_parameter(p, s, slack)
+
+    def check_parameter(self, found, start, slack):
+        check("a parameter", found.detach(), (start - 0.5 * start.grad).detach(), slack)
+
+
+class TrainingStepAdam(TrainingStep):
+    kernel = "training_step_adam"
+
+    def make_optimizer(self):
+        return torch.optim.Adam(self.net.parameters(), lr=1e-12, fused=True)
+
+    def check_parameter(self, found, start, slack):
+        """The gradient: Adam's first step is its sign, which is anybody's where the gradient is as small as its error."""
+        check("a gradient", found.grad, start.grad, 2 * slack)
 
 
 class Normals:
@@ -265,7 +282,7 @@ def main(problems=None):
     threads = sorted({cores if t == "all" else int(t) for t in options.threads.split(",")})
     if problems is None:
         problems = [(DenseForward, s) for s in dense_shapes()] + [(DenseBackward, s) for s in dense_shapes()]
-        problems += [(TrainingStep, net) for net in NETS] + [(Normals, ())]
+        problems += [(TrainingStep, net) for net in NETS] + [(TrainingStepAdam, ((784, 512, 512, 10), 100)), (Normals, ())]
     rows = []
     for make, arguments in problems:
         problem = None
