@@ -136,12 +136,15 @@ class PerturbedDenseForward : public PerturbedGenerator<PerturbedDenseForward> {
       weights_.reorder(unit_in_, k_, panel_).vectorize(unit_in_, v).unroll(unit_in_).parallel(panel_);
       perturbed_.compute_at(level).bound_extent(unit_in_, shape_.cols()).bound_extent(panel_, 1);
       perturbed_.split(k_, k_, q, 4, TailStrategy::RoundUp)
-          .split(unit_in_, unit_in_, lane, v)
+          .split(unit_in_, unit_in_, lane, shape_.cols())
           .reorder(lane, q, unit_in_, k_, panel_, sample_)
           .vectorize(lane)
           .unroll(q);
       for (Func* f : {&words_, &four_}) {
-        f->compute_at(perturbed_, unit_in_).bound_extent(unit_in_, v).vectorize(unit_in_).store_in(MemoryType::Stack);
+        f->compute_at(perturbed_, unit_in_)
+            .bound_extent(unit_in_, shape_.cols())
+            .vectorize(unit_in_)
+            .store_in(MemoryType::Stack);
       }
     }
     void schedule_gpu(const Func& sum, const RVar& k) override {

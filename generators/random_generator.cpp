@@ -43,12 +43,13 @@ class PhiloxGenerator : public StreamGenerator<T> {
       return;
     }
     // Measured against std::normal_distribution over std::mt19937 (normals: at least 4 times as fast).
-    out.split(b_, inner, lane, facts.vector_width, TailStrategy::GuardWithIf)
-        .split(inner, task, inner, facts.parallel_grain / (4 * facts.vector_width), TailStrategy::GuardWithIf)
+    const int lanes = draw_vectors * facts.vector_width;
+    out.split(b_, inner, lane, lanes, TailStrategy::GuardWithIf)
+        .split(inner, task, inner, facts.parallel_grain / (4 * lanes), TailStrategy::GuardWithIf)
         .vectorize(lane)
         .parallel(task);
     for (Func& f : stages) {
-      f.compute_at(Func(out), inner).bound_extent(b_, facts.vector_width).vectorize(b_).store_in(MemoryType::Stack);
+      f.compute_at(Func(out), inner).bound_extent(b_, lanes).vectorize(b_).store_in(MemoryType::Stack);
     }
   }
 

@@ -135,16 +135,16 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     }
     // Row by row through L1: drawn, summed, shifted and stored. Measured against philox_normal of as many entries, and
     // against std::normal_distribution over std::mt19937.
-    const int v = facts.vector_width;
+    const int v = facts.vector_width, lanes = draw_vectors * v;
     const Expr rows = max(1, facts.parallel_grain / max(1, out.dim(0).extent()));
     out.split(row_, task, row, rows, TailStrategy::GuardWithIf)
         .vectorize(k_, v, TailStrategy::GuardWithIf)
         .parallel(task);
     Func draw = summed_.draw;
     draw.compute_at(out, row).bound(q_, 0, 4).reorder(q_, block_, row_).unroll(q_);
-    draw.split(block_, block_, lane, v, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
+    draw.split(block_, block_, lane, lanes, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
     for (Func* f : {&summed_.words, &summed_.four}) {
-      f->compute_at(draw, block_).bound_extent(block_, v).vectorize(block_).store_in(MemoryType::Stack);
+      f->compute_at(draw, block_).bound_extent(block_, lanes).vectorize(block_).store_in(MemoryType::Stack);
     }
     partial_.compute_at(out, row).bound_extent(lane_, parts).vectorize(lane_, v).store_in(MemoryType::Stack);
     partial_.update().reorder(lane_, part_, row_).vectorize(lane_, v).unroll(lane_);

@@ -9,6 +9,10 @@
 
 namespace kindling {
 
+/// Vectors of blocks that a CPU draws side by side: the rounds and polynomials of one alone wait for their own results,
+/// and four need more registers than there are.
+constexpr int draw_vectors = 2;
+
 /// (k + 1/2) / 2^24 for the upper 24 bits k of a word; the one value that float32 would round to 1 stays below it.
 inline Halide::Expr uniform_draw(const Halide::Expr& word) {
   using namespace Halide;
