@@ -56,10 +56,7 @@ nlohmann::json regularized_json(const RegularizedReport& report) {
 // Ratios before the last layer with neurons and of the outputs.
 nlohmann::json separation(const Model& model, const Dataset& data, const Context& context) {
   if (data.test.count == 0) return nullptr;
-  std::size_t last = 0;
-  for (std::size_t i = 0; i < model.layers().size(); ++i)
-    if (model.layers()[i].has_neurons()) last = i;
-  return {{"hidden", number(separation_ratio(model, last, data, data.test, context))},
+  return {{"hidden", number(separation_ratio(model, model.last_neuron_layer(), data, data.test, context))},
           {"outputs", number(separation_ratio(model, model.layers().size(), data, data.test, context))}};
 }
 

@@ -77,11 +77,9 @@ Sampled sample(const Model& model, const Dataset& data, std::int64_t most, const
   return result;
 }
 
-// What the last layer with parameters gets for the samples, with their labels.
+// What the last layer with neurons gets for the samples, with their labels.
 void write_features(const std::string& path, const Model& model, const Sampled& samples, const Context& context) {
-  std::size_t last = model.layers().size() - 1;
-  while (last > 0 && model.layers()[last].weight.empty()) --last;
-  const Tensor x = layer_inputs(model, last, samples.x, context);
+  const Tensor x = layer_inputs(model, model.last_neuron_layer(), samples.x, context);
   const std::span<const float> features = x.flat();
   const auto count = static_cast<std::int64_t>(samples.labels.size());
   Weights arrays;

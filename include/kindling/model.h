@@ -102,6 +102,8 @@ class Model {
   [[nodiscard]] std::int64_t parameters() const;
   /// Layers with neurons.
   [[nodiscard]] std::size_t neuron_layers() const;
+  /// Index of the last of them, which makes the outputs; 0 if there is none.
+  [[nodiscard]] std::size_t last_neuron_layer() const;
   /// The activation of the neurons of layer `index`: its own, or that of the batch-norm layer right after it.
   [[nodiscard]] const Activation& neuron_activation(std::size_t index) const;
   /// The text that parse() accepts for this model.

@@ -51,11 +51,7 @@ LsuvReport initialize_lsuv(Model& model, const Dataset& data, const LsuvOptions&
   initialize_baseline(model, options.base, context);
   LayerInputs inputs(exec, data, sample_subset(data, options.samples, context), moment_rows(model), 100e6);
   LsuvReport report;
-  const std::size_t layers = model.layers().size();
-  std::size_t last = 0;  // the last layer with neurons
-  for (std::size_t i = 0; i < layers; ++i) {
-    if (model.layers()[i].has_neurons()) last = i;
-  }
+  const std::size_t layers = model.layers().size(), last = model.last_neuron_layer();
   for (std::size_t i = 0; i < layers; ++i) {
     Layer& layer = model.layers()[i];
     LsuvLayerReport entry{.layer = layer.name};

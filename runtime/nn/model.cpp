@@ -76,6 +76,11 @@ std::size_t Model::neuron_layers() const {
       std::count_if(layers_.begin(), layers_.end(), [](const Layer& l) { return l.has_neurons(); }));
 }
 
+std::size_t Model::last_neuron_layer() const {
+  const auto last = std::find_if(layers_.rbegin(), layers_.rend(), [](const Layer& l) { return l.has_neurons(); });
+  return last == layers_.rend() ? 0 : static_cast<std::size_t>(layers_.rend() - last) - 1;
+}
+
 const Activation& Model::neuron_activation(std::size_t index) const {
   const bool norm = index + 1 < layers_.size() && layers_[index + 1].kind == LayerKind::batch_norm;
   // A norm after an activation is a layer of its own.
