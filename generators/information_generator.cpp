@@ -163,14 +163,17 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     const HardwareFacts facts = hardware_facts(get_target());
     const int v = facts.vector_width, blocks_of_task = std::max(1, facts.parallel_grain / (lanes_ * block_steps_));
     const Var task("task"), within("within");
-    kept_.compute_root()
-        .bound_extent(lane_, lanes_)
-        .fuse(block_, b_, task)
-        .split(task, task, within, blocks_of_task, TailStrategy::GuardWithIf)
-        .vectorize(lane_, v)
-        .unroll(lane_)
-        .parallel(task)
-        .never_partition(task, within);  // rows are, so that only a last, incomplete one is gathered
+    const auto by_tasks = [&](Func f) {
+      f.compute_root()
+          .bound_extent(lane_, lanes_)
+          .fuse(block_, b_, task)
+          .split(task, task, within, blocks_of_task, TailStrategy::GuardWithIf)
+          .vectorize(lane_, v)
+          .unroll(lane_)
+          .parallel(task)
+          .never_partition(task, within);  // rows are, so that only a last, incomplete one is gathered
+    };
+    by_tasks(kept_);
     for (Func f : {lane_top_, lane_sum_}) {
       f.compute_at(kept_, within).bound_extent(lane_, lanes_).vectorize(lane_, v).unroll(lane_);
       f.update().reorder(lane_, steps_, block_, b_).vectorize(lane_, v).unroll(lane_).never_partition(block_, b_);
@@ -183,15 +186,7 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     factor_.compute_root().bound_extent(lane_, lanes_).vectorize(lane_, v).unroll(lane_);
     // The sums of a task's block stay in registers until the block is done.
     Func joint = joint_part_.f;
-    joint.in(joint_sum_)
-        .compute_root()
-        .bound_extent(lane_, lanes_)
-        .fuse(block_, b_, task)
-        .split(task, task, within, blocks_of_task, TailStrategy::GuardWithIf)
-        .vectorize(lane_, v)
-        .unroll(lane_)
-        .parallel(task)
-        .never_partition(task, within);
+    by_tasks(joint.in(joint_sum_));
     joint.compute_at(joint.in(joint_sum_), within).bound_extent(lane_, lanes_).vectorize(lane_, v).unroll(lane_);
     joint.update()
         .reorder(lane_, joint_part_.steps, block_, b_)
