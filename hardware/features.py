@@ -14,6 +14,7 @@ REQUIRES = {
     "wasm_simd128": ["simd128"], "wasm_bulk_memory": [],
     "opencl": ["opencl"], "cuda": ["cuda"],
 }
+VECTOR_BITS = ["128", "256", "512", "1024", "2048"]
 PLAIN = {"arm-64": ["neon"]}
 # What a row of its own would be a mistake for, or what the build adds itself.
 BUILD_ADDS = {"no_runtime", "user_context", "jit", "debug", "profile", "trace_loads", "trace_stores"}
@@ -24,6 +25,8 @@ def requirements(triple):
     features = triple.split("-")[3:]
     found = list(PLAIN.get(architecture(triple), []))
     bits = next((f[len("vector_bits_"):] for f in features if f.startswith("vector_bits_")), None)
+    if bits is not None and bits not in VECTOR_BITS:
+        raise HardwareError(f"'vector_bits_{bits}': expected a length that vectors have, {', '.join(VECTOR_BITS)}")
     for feature in features:
         if feature.startswith(("vector_bits_", "cuda_capability_")):
             continue
@@ -49,11 +52,10 @@ def check_triple(triple):
     except Exception as error:  # Halide's error type is not exported
         raise HardwareError(f"'{triple}' is no Halide target ({first_line(error)}): expected <processor>-<bits>-<system>-<feature>-..., "
                             "as in arm-64-linux-arm_dot_prod; features are those of Halide::Target") from None
-    architecture(triple)
-    system = triple.split("-")[2:3]
-    if system not in (["linux"], ["wasmrt"]):
-        raise HardwareError(f"'{triple}': expected an operating system after the processor, linux (or wasmrt for WebAssembly), "
-                            f"found '{'-'.join(system)}'")
+    expected = "wasmrt" if architecture(triple) == "wasm-32" else "linux"
+    system = "-".join(triple.split("-")[2:3])
+    if system != expected:
+        raise HardwareError(f"'{triple}': expected an operating system after the processor, {expected}, found '{system}'")
     if not target.supported():
         raise HardwareError(f"this Halide was built without a compiler for '{triple}'")
 

@@ -79,7 +79,11 @@ class Triples(unittest.TestCase):
         self.refused("arm-64-linux-no_such_feature", "is no Halide target")
         self.refused("powerpc-64-linux", "tool chains for")
         self.refused("x86-64-windows", "operating system")
+        self.refused("wasm-32-linux", "wasmrt")
+        self.refused("x86-64-wasmrt", "linux")
+        self.refused("", "tool chains for")
         self.refused("arm-64-linux-sve2", "vector_bits_128")
+        self.refused("arm-64-linux-sve2-vector_bits_100", "128, 256")
         self.refused("x86-64-linux-avx512_zen5", "cpu_features.cpp")
         self.refused("arm-64-linux-no_runtime", "the build decides")
 
