@@ -4,6 +4,7 @@
     ./dev gpu                       kernels whose inner loop is multiply-adds, on sm_80, sm_90 and sm_100
     ./dev gpu --all                 every kernel
     ./dev gpu dense_forward --json
+    ./dev gpu --roofline            every kernel's estimate at one shape (hardware/roofline.py); nothing is compiled
 
 For each kernel the entry with the heaviest inner loop is shown: its registers, shared memory, spills, the share of a
 multiprocessor's threads that its registers allow, the share of multiply-adds (FFMA) among the instructions of that loop.
@@ -26,11 +27,12 @@ from pathlib import Path
 
 import cross
 import ptx
+import roofline
 from mca import facts_of, generators
+from roofline import GPUS
 from rows import ROOT, HardwareError, row_named
 
 ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
-GPUS = {"A100": ("sm_80", 19.5e12, 1.555e12), "H100": ("sm_90", 66.9e12, 3.35e12)}
 BATCH, DEPTH, WIDTH = 4096, 1024, 1024
 THREADS = 128  # of a block, hardware.h
 
@@ -83,14 +85,18 @@ def main():
     parser.add_argument("--all", action="store_true", help="also kernels that are no products")
     parser.add_argument("--json", action="store_true", help="a line a kernel and architecture")
     parser.add_argument("--build", default="", help="folder of the build whose generator programs are used")
+    parser.add_argument("--roofline", action="store_true", help="only the estimates")
     options = parser.parse_args()
+    for kernel in options.kernels:
+        if kernel not in generators():
+            raise HardwareError(f"unknown kernel '{kernel}'; kernels stand in generators/kernels.cmake")
+    if options.roofline:
+        print(roofline.table(options.kernels or generators()))
+        return 0
     ptxas, nvdisasm = ptx.find_tool("ptxas"), ptx.find_tool("nvdisasm")
     if ptxas is None or nvdisasm is None:
         raise HardwareError("there is no ptxas or no nvdisasm: a CUDA toolkit has them, and "
                             ".venv/bin/pip install nvidia-cuda-nvcc nvidia-cuda-nvdisasm")
-    for kernel in options.kernels:
-        if kernel not in generators():
-            raise HardwareError(f"unknown kernel '{kernel}'; kernels stand in generators/kernels.cmake")
     build = Path(options.build) if options.build else cross.native_build(os.environ.get("PRESET", "release"), ["kindling_generators"])
     row = row_named("cuda")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
