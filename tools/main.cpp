@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
   program.set_version_flag("--version", "kindling " + kindling::version());
   program.require_subcommand(0, 1);
   kindling::tools::add_init_command(program, globals);
+#if !KINDLING_INIT_ONLY
   kindling::tools::add_train_command(program, globals);
   kindling::tools::add_compare_command(program, globals);
   kindling::tools::add_information_command(program, globals);
@@ -40,6 +41,7 @@ int run(int argc, char** argv) {
   kindling::tools::add_theory_command(program, globals);
   kindling::tools::add_inspect_command(program, globals);
   kindling::tools::add_targets_command(program, globals);
+#endif
   program.footer(
       "Exit codes: 0 done, 2 usage, 3 bad input, 4 numerical failure, 5 file trouble, 6 kernel or device, 130 "
       "interrupted.");
