@@ -9,6 +9,7 @@
 
 #include "tools/commands.h"
 #include "tools/compare_output.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 
 namespace kindling::tools {
@@ -70,20 +71,17 @@ void run_compare(const CLI::App& verb, const CompareArguments& arguments, const 
   const Dataset data = load(arguments.data, context);
   const Comparison comparison = run_comparison(options, data, context);
   printer.clear();
-  if (globals.json) {
-    nlohmann::json result = comparison_json(comparison, options);
-    result["data"] = {{"name", data.name},
-                      {"train", data.train.count},
-                      {"validation", data.validation.count},
-                      {"test", data.test.count}};
-    print_out(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-    return;
-  }
-  print_out(fmt::format(
-      "data {}: {} training, {} validation, {} test samples; {} epochs, batch {}, {}, learning rate {}\n\n{}",
-      data.name, data.train.count, data.validation.count, data.test.count, options.train.epochs, options.train.batch,
-      to_string(options.train.optimizer.kind), options.train.optimizer.learning_rate,
-      comparison_text(comparison, options)));
+  nlohmann::json result = comparison_json(comparison, options);
+  result["data"] = {{"name", data.name},
+                    {"train", data.train.count},
+                    {"validation", data.validation.count},
+                    {"test", data.test.count}};
+  print_result(globals, result,
+               fmt::format("data {}: {} training, {} validation, {} test samples; {} epochs, batch {}, {}, learning "
+                           "rate {}\n\n{}",
+                           data.name, data.train.count, data.validation.count, data.test.count, options.train.epochs,
+                           options.train.batch, to_string(options.train.optimizer.kind),
+                           options.train.optimizer.learning_rate, comparison_text(comparison, options)));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "tools/commands.h"
 #include "tools/evaluate_command.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 #include "tools/text_table.h"
 
@@ -132,8 +133,7 @@ void run_binary(const Arguments& arguments, const GlobalOptions& globals) {
   const Dataset data = load(arguments.data, context);
   const BinaryTasksResult result = run_binary_tasks(options, data, context);
   printer.clear();
-  print_out(globals.json ? result_json(result, options).dump(2, ' ', false, json::error_handler_t::replace) + "\n"
-                         : result_text(result, options));
+  print_result(globals, result_json(result, options), result_text(result, options));
 }
 
 }  // namespace

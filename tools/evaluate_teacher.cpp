@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/evaluate_command.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 #include "tools/text_table.h"
 
@@ -106,7 +107,7 @@ void run(const CLI::App& verb, const Arguments& arguments, const GlobalOptions& 
   context.progress = [&](const Progress& p) { printer.show(p); };
   const TeacherResult result = run_teacher_tasks(options, context);
   printer.clear();
-  print_out(globals.json ? to_json(result).dump(2) + "\n" : to_text(result));
+  print_result(globals, to_json(result), to_text(result));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "methods/option_reader.h"
 #include "tools/commands.h"
 #include "tools/information_options.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 #include "tools/result_lines.h"
 #include "tools/text_table.h"
@@ -74,16 +75,11 @@ class Estimates {
 
   void print() {
     printer_.clear();
-    if (globals_.json) {
-      nlohmann::json all = nlohmann::json::array();
-      for (const Row& r : rows_) {
-        nlohmann::json row = {{"what", r.what}, {"seed", r.seed}, {"estimate", r.estimate}};
-        row["truth"] = r.truth ? nlohmann::json(*r.truth) : nlohmann::json(nullptr);
-        all.push_back(row);
-      }
-      const nlohmann::json result = {{"verb", "information"}, {"version", version()}, {"estimates", all}};
-      print_out(result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-      return;
+    nlohmann::json all = nlohmann::json::array();
+    for (const Row& r : rows_) {
+      nlohmann::json row = {{"what", r.what}, {"seed", r.seed}, {"estimate", r.estimate}};
+      row["truth"] = r.truth ? nlohmann::json(*r.truth) : nlohmann::json(nullptr);
+      all.push_back(row);
     }
     TextTable table({"information, nats", "seed", "fresh pairs", "on training", "updates", "truth"});
     for (const Row& r : rows_) {
@@ -94,8 +90,10 @@ class Estimates {
                  fmt::format("{}", r.estimate.at("updates").get<std::int64_t>()),
                  r.truth ? fmt::format("{:.3f}", *r.truth) : ""});
     }
-    print_out(table.text() +
-              "\nfresh pairs: a lower bound on pairs that the critic was never trained on, ± its standard error.\n");
+    print_result(
+        globals_, {{"verb", "information"}, {"version", version()}, {"estimates", all}},
+        table.text() +
+            "\nfresh pairs: a lower bound on pairs that the critic was never trained on, ± its standard error.\n");
   }
 
  private:

@@ -13,6 +13,7 @@
 
 #include "tools/commands.h"
 #include "tools/inspect_output.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 
 namespace kindling::tools {
@@ -112,23 +113,19 @@ void run_inspect(const CLI::App& verb, const InspectArguments& arguments, const 
     curvature = curvature_report(model, samples->x, samples->target(loss), {.lanczos = arguments.lanczos}, context);
   }
   printer.clear();
-  if (globals.json) {
-    nlohmann::json all = to_json(inspection);
-    all.update({{"verb", "inspect"},
-                {"version", version()},
-                {"file", arguments.file},
-                {"model", model.description()},
-                {"parameters", model.parameters()},
-                {"seed", globals.seed},
-                {"data", data_name.empty() ? nlohmann::json(nullptr) : nlohmann::json(data_name)},
-                {"curvature", curvature ? to_json(*curvature) : nlohmann::json(nullptr)}});
-    print_out(all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-    return;
-  }
+  nlohmann::json all = to_json(inspection);
+  all.update({{"verb", "inspect"},
+              {"version", version()},
+              {"file", arguments.file},
+              {"model", model.description()},
+              {"parameters", model.parameters()},
+              {"seed", globals.seed},
+              {"data", data_name.empty() ? nlohmann::json(nullptr) : nlohmann::json(data_name)},
+              {"curvature", curvature ? to_json(*curvature) : nlohmann::json(nullptr)}});
   const std::string on = samples ? fmt::format(", on {} samples of {}", samples->labels.size(), data_name) : "";
-  print_out(fmt::format("{}: {}, {} parameters{}\n\n{}", arguments.file, model.description(), model.parameters(), on,
-                        inspection_text(inspection)));
-  if (curvature) print_out("\n" + curvature_text(*curvature));
+  print_result(globals, all,
+               fmt::format("{}: {}, {} parameters{}\n\n{}{}", arguments.file, model.description(), model.parameters(),
+                           on, inspection_text(inspection), curvature ? "\n" + curvature_text(*curvature) : ""));
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <stop_token>
 #include <string>
 
+#include "kernels/device_log.h"
+
 namespace kindling::tools {
 
 /// Options of every verb.
@@ -21,7 +23,8 @@ struct GlobalOptions {
   std::string device;
   bool json = false;
   bool quiet = false;
-  std::stop_token stop;  ///< set by main, not by an option
+  std::stop_token stop;    ///< set by main, not by an option
+  kernels::DeviceLog log;  ///< what the program's own thread does on a device, and what it leaves to the host
 
   /// A context without progress. Throws Error{usage} for a device that is not there and for one that contradicts the
   /// target.

@@ -60,10 +60,9 @@ std::vector<std::string> columns_of(const json& layers) {
   return names;
 }
 
-// Of a run on a device: what was copied, and what the host did.
-std::string device_text(const json& report) {
-  if (!report.contains("device")) return "";
-  const json& device = report["device"];
+}  // namespace
+
+std::string device_text(const json& device) {
   const auto megabytes = [&](const char* name) { return device.value(name, 0.0) / 1e6; };
   std::string text = fmt::format("on {}: {:.3g} MB copied to the device, {:.3g} MB back\n", device.value("target", "?"),
                                  megabytes("bytes_to_device"), megabytes("bytes_to_host"));
@@ -71,12 +70,11 @@ std::string device_text(const json& report) {
   return text;
 }
 
-}  // namespace
-
 std::string report_text(const json& report) {
   const json layers = report.value("layers", json::array());
   const std::vector<std::string> columns = columns_of(layers);
-  if (columns.empty()) return device_text(report);
+  const std::string device = report.contains("device") ? device_text(report["device"]) : "";
+  if (columns.empty()) return device;
   std::vector<std::string> header;
   for (const std::string& name : columns) {
     json sample;
@@ -95,7 +93,7 @@ std::string report_text(const json& report) {
     for (const std::string& name : columns) cells.push_back(layer.contains(name) ? cell(layer[name]) : "-");
     table.add(std::move(cells));
   }
-  return table.text() + device_text(report);
+  return table.text() + device;
 }
 
 }  // namespace kindling::tools

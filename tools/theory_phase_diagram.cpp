@@ -7,8 +7,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device_log.h"
 #include "tools/number_lists.h"
-#include "tools/progress.h"
+#include "tools/print_result.h"
 #include "tools/text_table.h"
 #include "tools/theory_command.h"
 
@@ -74,24 +75,20 @@ void run(const Arguments& arguments, const GlobalOptions& globals) {
     text += fmt::format("sigma_b^2 {:g}: order to chaos at sigma_w^2 = {}\n", bias,
                         chaos ? fmt::format("{:.6g}", *chaos) : "nowhere in [0.01, 100]");
   }
-  if (globals.json) {
-    print_out(json({{"verb", "theory phase-diagram"},
-                    {"version", version()},
-                    {"activation", f.name},
-                    {"k", arguments.k},
-                    {"length_boundary", number(length_limit)},
-                    {"boundaries", boundaries},
-                    {"points", points}})
-                  .dump(2) +
-              "\n");
-    return;
-  }
-  print_out(
-      fmt::format("{}, k = {:g}: the length diverges above sigma_w^2 = {}\n{}\n{}\n"
-                  "length: fixed point of q; correlation: stable fixed point of c; chi: growth of a small "
-                  "perturbation's square; slope at 1: of the\ncorrelation map; depth: layers after which a "
-                  "distance from the fixed correlation has changed by a factor e.\n",
-                  f.name, arguments.k, cell(length_limit), text, table.text()));
+  kernels::on_host("mean-field theory: all of it");
+  print_result(globals,
+               {{"verb", "theory phase-diagram"},
+                {"version", version()},
+                {"activation", f.name},
+                {"k", arguments.k},
+                {"length_boundary", number(length_limit)},
+                {"boundaries", boundaries},
+                {"points", points}},
+               fmt::format("{}, k = {:g}: the length diverges above sigma_w^2 = {}\n{}\n{}\n"
+                           "length: fixed point of q; correlation: stable fixed point of c; chi: growth of a small "
+                           "perturbation's square; slope at 1: of the\ncorrelation map; depth: layers after which a "
+                           "distance from the fixed correlation has changed by a factor e.\n",
+                           f.name, arguments.k, cell(length_limit), text, table.text()));
 }
 
 }  // namespace

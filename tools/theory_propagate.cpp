@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/number_lists.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 #include "tools/text_table.h"
 #include "tools/theory_command.h"
@@ -111,7 +112,7 @@ void run(const CLI::App& verb, const Arguments& arguments, const GlobalOptions& 
   context.progress = [&](const Progress& p) { printer.show(p); };
   const Propagation propagation = simulate_propagation(options, context);
   printer.clear();
-  print_out(globals.json ? to_json(propagation, options).dump(2) + "\n" : to_text(propagation));
+  print_result(globals, to_json(propagation, options), to_text(propagation));
 }
 
 }  // namespace

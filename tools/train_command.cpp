@@ -10,6 +10,7 @@
 
 #include "tools/bottleneck_training.h"
 #include "tools/commands.h"
+#include "tools/print_result.h"
 #include "tools/progress.h"
 #include "tools/text_table.h"
 
@@ -80,8 +81,7 @@ void run_objective(const CLI::App& verb, const TrainVerbArguments& arguments, co
       train_objective(verb, arguments.objective, arguments.train, model, data, start, !arguments.out.empty(), context);
   printer.clear();
   if (!arguments.out.empty()) save_weights(model, arguments.out);
-  print_out(globals.json ? line.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                         : objective_text(line));
+  print_result(globals, line, objective_text(line));
 }
 
 void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const GlobalOptions& globals) {
@@ -127,11 +127,7 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
       train(model, data, options, plane_observer(verb, arguments.objective, data, context), context);
   printer.clear();
   if (!arguments.out.empty()) save_weights(model, arguments.out);
-  if (!globals.json) {
-    const std::string written = arguments.out.empty() ? "" : "written: " + arguments.out + "\n";
-    print_out((lines ? "\n" : "") + summary_text(result) + written);
-    return;
-  }
+  const std::string written = arguments.out.empty() ? "" : "written: " + arguments.out + "\n";
   nlohmann::json all = result_json(result);
   all.update({{"verb", "train"},
               {"version", version()},
@@ -140,7 +136,7 @@ void run_train(const CLI::App& verb, const TrainVerbArguments& arguments, const 
               {"seed", globals.seed},
               {"data", data.name},
               {"out", arguments.out.empty() ? nlohmann::json(nullptr) : nlohmann::json(arguments.out)}});
-  print_out(all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  print_result(globals, all, (lines ? "\n" : "") + summary_text(result) + written);
 }
 
 }  // namespace

@@ -19,6 +19,20 @@ DeviceLog::~DeviceLog() {
   for (const std::string& step : host_steps) on_host(step);
 }
 
+SharedDeviceLog::~SharedDeviceLog() {
+  count_to_device(bytes_to_device_);
+  count_to_host(bytes_to_host_);
+  std::sort(host_steps_.begin(), host_steps_.end());  // the threads add theirs in any order
+  for (const std::string& step : host_steps_) on_host(step);
+}
+
+void SharedDeviceLog::add(const DeviceLog& log) {
+  const std::lock_guard lock(mutex_);
+  bytes_to_device_ += log.bytes_to_device;
+  bytes_to_host_ += log.bytes_to_host;
+  host_steps_.insert(host_steps_.end(), log.host_steps.begin(), log.host_steps.end());
+}
+
 void on_host(std::string_view step) {
   if (innermost == nullptr) return;
   std::vector<std::string>& steps = innermost->host_steps;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,23 @@ class DeviceLog {
 
  private:
   DeviceLog* outer_;
+};
+
+/// What the threads that a run starts have logged: each adds its own log, and at the end of its life, after theirs, all
+/// of it reaches the log of the thread that made it.
+class SharedDeviceLog {
+ public:
+  SharedDeviceLog() = default;
+  SharedDeviceLog(const SharedDeviceLog&) = delete;
+  SharedDeviceLog& operator=(const SharedDeviceLog&) = delete;
+  ~SharedDeviceLog();
+
+  void add(const DeviceLog& log);
+
+ private:
+  std::mutex mutex_;
+  std::int64_t bytes_to_device_ = 0, bytes_to_host_ = 0;
+  std::vector<std::string> host_steps_;
 };
 
 /// The host does a part of the work, in words for a report: "QR factorization of every batch". Said where it is done.

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "io/json_lines.h"
+#include "kernels/device_log.h"
 #include "methods/compare_results.h"
 
 namespace kindling {
@@ -247,8 +248,15 @@ class Runner {
       }
     };
     {
+      kernels::SharedDeviceLog shared;
       std::vector<std::jthread> workers;
-      for (int j = 1; j < options_.jobs; ++j) workers.emplace_back(work);
+      for (int j = 1; j < options_.jobs; ++j) {
+        workers.emplace_back([&work, &shared] {
+          const kernels::DeviceLog log;
+          work();
+          shared.add(log);
+        });
+      }
       work();
     }
     if (error) std::rethrow_exception(error);

@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <thread>
 
+#include "kernels/device_log.h"
 #include "kernels/dispatch.h"
 #include "methods/compare_plan.h"
 #include "methods/compare_results.h"
@@ -69,9 +70,16 @@ class Runner {
     const std::stop_callback forward(context_.stop, [this] { stop_.request_stop(); });
     report("");
     {
+      kernels::SharedDeviceLog shared;
       std::vector<std::jthread> workers;
       const auto jobs = std::min<std::size_t>(static_cast<std::size_t>(options_.jobs), tasks_.size());
-      for (std::size_t i = 1; i < jobs; ++i) workers.emplace_back([this] { work(); });
+      for (std::size_t i = 1; i < jobs; ++i) {
+        workers.emplace_back([this, &shared] {
+          const kernels::DeviceLog log;
+          work();
+          shared.add(log);
+        });
+      }
       work();
     }
     if (error_) std::rethrow_exception(error_);

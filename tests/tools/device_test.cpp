@@ -1,6 +1,7 @@
 // Every verb and every method on the OpenCL row: they run, and agree with the CPU's but for rounding.
 #include <kindling/weights_file.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <map>
@@ -143,6 +144,9 @@ TEST_CASE("a report from a device says what the host did", "[device]") {
   for (const char* part : {"on opencl: ", "MB copied to the device", "on the host: orthogonal weights: QR"})
     CHECK(device.out.find(part) != std::string::npos);
   CHECK(run_on("cpu", init).out.find("on the host") == std::string::npos);
+  const std::vector<std::string> theory{"theory", "phase-diagram", "--weight-variance", "2"};
+  CHECK(run_on("opencl", theory).out.find("on the host: mean-field theory") != std::string::npos);
+  CHECK(run_on("cpu", theory).out.find("on the host") == std::string::npos);
 }
 
 TEST_CASE("every verb runs on a device as on the CPU", "[device]") {
@@ -172,6 +176,7 @@ TEST_CASE("every verb runs on a device as on the CPU", "[device]") {
       "theory propagate --law aci --weight-variance 2.5 --bias-variance 0.1 --width 40 --inputs 10 --layers 1,3 "
       "--networks 1",
       "theory propagate --law raai --weight-variance 0.9 --width 40 --inputs 10 --layers 1,3 --networks 1",
+      "theory phase-diagram --weight-variance 1,2 --bias-variance 0.1",
       "inspect " + weights + " --samples 50 --curvature --steps 10" + data};
   for (const std::string& line : lines) {
     CAPTURE(line);
@@ -179,7 +184,30 @@ TEST_CASE("every verb runs on a device as on the CPU", "[device]") {
     arguments.emplace_back("--json");
     const Outcome cpu = run_on("cpu", arguments), device = run_on("opencl", arguments);
     compared = 0;
-    expect_close(json::parse(cpu.out), json::parse(device.out), "", 0.02);
+    const json on_cpu = json::parse(cpu.out), on_device = json::parse(device.out);
+    expect_close(on_cpu, on_device, "", 0.02);
     CHECK(compared > 0);
+    CHECK(!on_cpu.contains("device"));
+    const json report = on_device.at("device");
+    CHECK(report.at("target") == "opencl");
+    const bool kernels = line.find("phase-diagram") == std::string::npos;  // which is arithmetic of the host alone
+    CHECK((report.at("bytes_to_device").get<std::int64_t>() > 0) == kernels);
+    CHECK((report.at("bytes_to_host").get<std::int64_t>() > 0) == kernels);
+    if (!kernels) CHECK(report.at("host_steps").size() == 1);
   }
+}
+
+TEST_CASE("a report from a device has what every thread of a run did", "[device]") {
+  if (!have_opencl()) return;
+  json reports[2];
+  for (const int jobs : {1, 2}) {
+    std::vector<std::string> line =
+        words("compare --model 256-12-10 --methods he ibci:k=2 --seeds 2 --epochs 1 --json");
+    line.insert(line.end(), {"--data", glyphs, "--jobs", std::to_string(jobs)});
+    json& report = reports[jobs - 1];
+    report = json::parse(run_on("opencl", line).out).at("device");
+    std::sort(report.at("host_steps").begin(), report.at("host_steps").end());
+  }
+  CHECK(reports[0].at("host_steps").size() >= 2);
+  CHECK(reports[0] == reports[1]);
 }
