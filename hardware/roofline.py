@@ -43,7 +43,7 @@ WORK = [
     (r"campaign_update", 0.37, "A*T*K+A*T", "4*(A*K+T*K+5*A)"),
     (r"campaign_residual", 0.37, "A*T*K+A*K", "4*(2*A*K+T*K+A*T+3*A)"),
     (r"campaign_step", 1, "A*T/2", "4*(A*T/2+7*A)"),
-    (r"jacobian_top.*", 1, "R*K", f"4*(C*K+S*K+R*K)"),
+    (r"jacobian_top.*", 1, "R*K", "4*(d*K+S*K+R*K)"),
     (r"jacobian_product.*", TESTED, "R*K*M", f"4*(R*M+{W}+S*K+R*K)"),
     (r"jacobian_transposed.*", TESTED, "R*K*M", f"4*(R*K+{W}+S*M+R*M)"),
     (r"jacobian_adjoint", TESTED, "R*K*M", f"4*(R*K+{W}+S*M+2*R*M+R)"),

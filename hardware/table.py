@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The table kernel x row of docs/hardware.md, from what the tests of the builds here reported.
+"""The tables of docs/hardware.md, from what the tests of the builds here reported: kernel x row, and what ptxas made of every kernel.
 
-    ./dev hardware            print it
-    ./dev hardware --write    and put it into docs/hardware.md
+    ./dev hardware            print them
+    ./dev hardware --write    and put them into docs/hardware.md
 
 Reads the reports that `./dev test` and `./dev cross` leave in their build folders (tests.xml). A kernel without a test in
 them was not built here: "-".
@@ -15,10 +15,13 @@ import subprocess
 import sys
 import xml.etree.ElementTree as xml
 
+import ptx
 from rows import ROOT, TARGETS, HardwareError, processor, read_rows
 
 PAGE = ROOT / "docs" / "hardware.md"
 BEGIN, END = "<!-- begin: ./dev hardware --write -->\n", "<!-- end -->\n"
+BEGIN_PTX = "<!-- begin: ./dev hardware --write (ptx) -->\n"
+THREADS = 128  # of a block on a GPU, generators/common/hardware.h
 WORDS = {"run": "passed", "fail": "FAILED", "notrun": "skipped"}
 
 
@@ -36,12 +39,11 @@ def compiled_as(row, kernel, text, inherit):
 
 
 def read_results(paths):
-    """Test name -> (ctest's status, first line that it printed), by the last report that has it."""
+    """Test name -> (ctest's status, what it printed), by the last report that has it."""
     results = {}
     for path in sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime_ns):
         for case in xml.parse(path).getroot().iter("testcase"):
-            said = (case.findtext("system-out") or "").strip().splitlines()
-            results[case.get("name")] = (case.get("status"), said[0] if said else "")
+            results[case.get("name")] = (case.get("status"), case.findtext("system-out") or "")
     return results
 
 
@@ -90,6 +92,40 @@ def table(rows, kernels, results_of, text, tuned, own):
         "both because Halide 21 has no valid code for the kernel on that row (`kindling_compile_as` in `cmake/targets.cmake`).\n"
 
 
+def ptx_line(kernel, said):
+    """A line of the table of registers, from what ptx_check.py printed; over all of a kernel's entries."""
+    entries = [(architecture, int(registers), int(shared)) for architecture, registers, shared in
+               re.findall(r"^(sm_\d+) \S+: (\d+) registers, (\d+) bytes shared$", said, re.MULTILINE)]
+    loops = re.findall(r"^(sm_\d+): (\d+) multiply-adds in an inner loop of \d+ instructions, share ([0-9.]+)$", said, re.MULTILINE)
+    cells = [[], [], [], []]
+    for architecture in dict.fromkeys(entry[0] for entry in entries):
+        own = [entry[1:] for entry in entries if entry[0] == architecture]
+        share = max(((int(count), share) for of, count, share in loops if of == architecture), default=None)
+        cells[0].append(str(max(registers for registers, _ in own)))
+        cells[1].append(str(max(shared for _, shared in own)))
+        cells[2].append(f"{min(ptx.occupancy(architecture, *entry, THREADS) for entry in own):.0%}")
+        cells[3].append(f"{float(share[1]):.2f}" if share else "-")
+    return f"| {kernel} | " + " | ".join(" / ".join(cell) if set(cell) != {"-"} else "-" for cell in cells) + " |"
+
+
+def ptx_table(kernels, results):
+    """Registers, shared memory, occupancy and shares of every kernel whose PTX was assembled (a spill fails its test) and of whose
+    report ctest removed nothing (--test-output-size-passed)."""
+    lines = [ptx_line(kernel, said) for kernel in kernels for status, said in [results.get(f"ptx.{kernel}", ("", ""))]
+             if status == "run" and "registers" in said and "test output was removed" not in said]
+    if not lines:
+        return ""
+    return "\n".join(["| kernel | registers | shared bytes | occupancy | FFMA share |", "| --- | --- | --- | --- | --- |", *lines]) + "\n"
+
+
+def replaced(page, begin, text):
+    """The page with a table between its marks."""
+    if begin not in page or END not in page[page.index(begin):]:
+        raise HardwareError(f"{PAGE.name} has no place for the table, between '{begin.strip()}' and '{END.strip()}'")
+    start = page.index(begin) + len(begin)
+    return page[:start] + text + page[page.index(END, start):]
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev hardware", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--write", action="store_true")
@@ -109,14 +145,15 @@ def main():
                  (ROOT / "cmake" / "tuning.cmake").read_text(), own)
     if not any(files.values()):
         raise HardwareError("no test reports here: run ./dev test and ./dev cross first")
+    registers = ptx_table(kernels_of((ROOT / "generators" / "kernels.cmake").read_text()), files[own])
     if not options.write:
-        print(text)
+        print(text + "\n" + registers)
         return 0
-    page = PAGE.read_text()
-    if BEGIN not in page or END not in page:
-        raise HardwareError(f"docs/hardware.md has no place for the table, between '{BEGIN.strip()}' and '{END.strip()}'")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    PAGE.write_text(page[:page.index(BEGIN) + len(BEGIN)] + f"\nAt commit {commit}, Halide 21.0.0.\n\n" + text + page[page.index(END):])
+    page = replaced(PAGE.read_text(), BEGIN, f"\nAt commit {commit}, Halide 21.0.0.\n\n{text}")
+    if registers:
+        page = replaced(page, BEGIN_PTX, f"\nAt commit {commit}, values for sm_80 / sm_90 / sm_100.\n\n{registers}")
+    PAGE.write_text(page)
     return 0
 
 

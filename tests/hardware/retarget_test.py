@@ -164,6 +164,29 @@ class Table(unittest.TestCase):
         self.assertEqual({name: status for name, (status, _) in results.items()}, {"kernel.a.arm64": "run", "kernel.b.arm64": "run"})
 
 
+    SAID = ("sm_80 _kernel_a: 96 registers, 0 bytes shared\nsm_80 _kernel_b: 26 registers, 2048 bytes shared\n"
+            "sm_80: 64 multiply-adds in an inner loop of 76 instructions, share 0.842\n"
+            "sm_80: 8 multiply-adds in an inner loop of 9 instructions, share 0.889\n"
+            "sm_90 _kernel_a: 128 registers, 0 bytes shared\n")
+
+    def test_what_ptxas_made_of_a_kernel(self):
+        # 96 registers: 65536 / (96 x 128) = 5 blocks of 128 of 2048 threads; the share is that of the heaviest loop.
+        self.assertEqual(table.ptx_line("a", self.SAID), "| a | 96 / 128 | 2048 / 0 | 31% / 25% | 0.84 / - |")
+
+    def test_only_whole_reports_are_tabled(self):
+        results = {"ptx.a": ("run", self.SAID), "ptx.b": ("fail", self.SAID), "ptx.c": ("run", "skipped: no ptxas"),
+                   "ptx.d": ("run", self.SAID + "...[This part of the test output was removed since")}
+        text = table.ptx_table(["a", "b", "c", "d", "e"], results)
+        self.assertEqual([line.split(" | ")[0] for line in text.splitlines()[2:]], ["| a"])
+        self.assertEqual(table.ptx_table(["e"], results), "")
+
+    def test_a_table_is_put_between_its_own_marks(self):
+        page = f"one\n{table.BEGIN}old\n{table.END}two\n{table.BEGIN_PTX}old\n{table.END}three\n"
+        self.assertEqual(table.replaced(page, table.BEGIN_PTX, "new\n"), page.replace(f"old\n{table.END}three", f"new\n{table.END}three"))
+        with self.assertRaisesRegex(rows.HardwareError, "no place"):
+            table.replaced("one\n", table.BEGIN, "new\n")
+
+
 class Output(unittest.TestCase):
     def test_failed_kernels(self):
         output = ("[1/3] Kernel a__new\n"
