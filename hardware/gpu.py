@@ -73,7 +73,8 @@ def measure(kernel, row, build, ptxas, nvdisasm):
                         "spills": max(e["spill_stores"] + e["spill_loads"] for e in entries),
                         "occupancy": round(ptx.occupancy(architecture, entry["registers"], entry["shared"], THREADS), 3),
                         "multiply_adds": multiply_adds, "instructions": instructions, "ffma_share": round(share, 3)}
-                if best is None or multiply_adds > best["multiply_adds"]:
+                # Where no loop multiplies and adds, the entry that takes the most of a multiprocessor.
+                if best is None or (multiply_adds, entry["registers"]) > (best["multiply_adds"], best["registers"]):
                     best = line
         found.append(best)
     return found
