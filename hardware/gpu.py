@@ -12,7 +12,7 @@ multiprocessor's threads that its registers allow, the share of multiply-adds (F
 The estimates are a roofline and nothing was measured: a product of 4096 x 1024 by 1024 x 1024 takes the longer of its
 multiply-adds at the GPU's float32 rate times that share (an instruction that is none takes a slot from one that is), and its
 operands, once packed and read again, and its result at the GPU's memory rate. Data sheets: A100 19.5 TFLOP/s, 1.555 TB/s; H100
-(SXM) 66.9 TFLOP/s, 3.35 TB/s.
+(SXM) 66.9 TFLOP/s, 3.35 TB/s. Kernels that are no products have the time of --roofline instead.
 """
 
 import argparse
@@ -114,9 +114,12 @@ def main():
         by = {line["architecture"]: line for line in group}
         each = lambda key, form="{}": " / ".join(form.format(line[key]) for line in group)
         rates = []
-        for architecture, flops, bandwidth in GPUS.values():
-            share = by[architecture]["ffma_share"]
-            rates.append("{:.1f} TFLOP/s ({:.0%})".format(*estimate(share, flops, bandwidth)) if by[architecture]["multiply_adds"] >= 16 else "-")
+        kernel = group[0]["kernel"]
+        for gpu, (architecture, flops, bandwidth) in GPUS.items():
+            if roofline.work_of(kernel)[0] < 1 and by[architecture]["multiply_adds"] >= 16:
+                rates.append("{:.1f} TFLOP/s ({:.0%})".format(*estimate(by[architecture]["ffma_share"], flops, bandwidth)))
+            else:  # no product of two matrices: the time of its own shape
+                rates.append(roofline.shown(*roofline.estimate(kernel, gpu)))
         print(f"| {group[0]['kernel']} | {each('registers')} | {each('shared')} | {each('spills')} | {each('occupancy', '{:.0%}')} | "
               f"{each('ffma_share', '{:.2f}')} | " + " | ".join(rates) + " |")
     return 0
