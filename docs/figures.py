@@ -3,7 +3,7 @@
 
   figures.py propagation OUT.png TITLE RESULT.json [BOUNDARY ...]   RESULT: kindling theory propagate ... --json
   figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
-  figures.py teacher OUT.png RUNS.jsonl                             RUNS: kindling evaluate teacher --results
+  figures.py teacher OUT.png RUNS.jsonl SAMPLES                     RUNS: kindling evaluate teacher --results, those of so many samples
 """
 import json
 import math
@@ -70,10 +70,12 @@ def phases(out, title, path):
     figure.savefig(out, dpi=90)
 
 
-def teacher(out, path):
+def teacher(out, path, samples):
     curves = defaultdict(list)
     for line in open(path):
         run = json.loads(line)
+        if run["settings"]["samples"] != int(samples):
+            continue
         curves[(run["settings"]["optimizer"], run["task"], run["method"])].append(run)
     optimizers = sorted({key[0] for key in curves})
     tasks = [t for t in ("standard", "simple", "complex") if any(key[1] == t for key in curves)]
