@@ -25,7 +25,7 @@ CTEST = ROOT / ".venv" / "bin" / "ctest"
 # What tests/cross/init_test.py and wasm_test.py call; a wrapper asks for all three forms of a kernel with an activation.
 CORE = ("^((dense_forward|dense_forward_few|dense_moments|conv2d_forward|batch_norm_apply)(_tanh|_sigmoid)?|batch_norm_statistics|"
         "campaign_(norms|project|residual|step)|column_mean|gather_rows_u8|max_pool_inference|patches|philox_normal|"
-        "scatter_criteria|standardize_u8|transpose_samples)$")
+        "scale_rows|scatter_criteria|standardize_u8|transpose_samples)$")
 
 
 def run(command, **more):
