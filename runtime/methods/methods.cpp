@@ -337,12 +337,7 @@ std::string initialize(Model& model, const MethodSpec& spec, const Dataset* data
   const kernels::DeviceLog log;
   nlohmann::json report = run(e, model, spec, data, context);
   report["method"] = spec.text();
-  if (target.gpu) {
-    report["device"] = {{"target", target.name},
-                        {"bytes_to_device", log.bytes_to_device},
-                        {"bytes_to_host", log.bytes_to_host},
-                        {"host_steps", log.host_steps}};
-  }
+  add_device(report, target, log);
   return report.dump();
 }
 

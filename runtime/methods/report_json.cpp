@@ -170,6 +170,14 @@ json to_json(const MmdReport& report) {
           {"best", terms(report.best)}, {"curve", curve}};
 }
 
+void add_device(json& report, const kernels::Target& target, const kernels::DeviceLog& log) {
+  if (!target.gpu) return;
+  report["device"] = {{"target", target.name},
+                      {"bytes_to_device", log.bytes_to_device},
+                      {"bytes_to_host", log.bytes_to_host},
+                      {"host_steps", log.host_steps}};
+}
+
 json to_json(const MmdControlReport& report) {
   json learned = to_json(report.learned), layers = json::array();
   for (const auto& [layer, scale] : report.weight_scale) layers.push_back({{"layer", layer}, {"weight_scale", scale}});

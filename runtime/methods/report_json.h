@@ -10,7 +10,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/device_log.h"
+#include "kernels/dispatch.h"
+
 namespace kindling {
+
+/// Where the work was done on a GPU, `device` of a report: its name, what was copied there and back, and what the host
+/// did.
+void add_device(nlohmann::json& report, const kernels::Target& target, const kernels::DeviceLog& log);
 
 nlohmann::json to_json(const BaselineReport& report);
 nlohmann::json to_json(const LsuvReport& report);
