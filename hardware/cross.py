@@ -3,7 +3,8 @@
 
     ./dev cross arm64                 the rows named, all of one build where they share a processor
     ./dev cross arm64 sve2 rvv
-    ./dev cross arm64 rvv wasm --core    in minutes: the kernels of whole initializations, and these
+    ./dev cross arm64 rvv wasm --core    in minutes: the kernels of whole initializations alone, and these
+    ./dev cross arm64 --program       the program with all its verbs; else it has `init` alone
     ./dev cross arm64 --tests 'dense_forward\\.'   only what matches (of ctest's names: kernel.<kernel>.<row>,
                                                   fuzz.<kernel>.<row>, cross.init.<row>)
 
@@ -71,7 +72,7 @@ def execute(build, row, chosen, jobs, seconds):
                           env={**os.environ, "KINDLING_REQUIRE_TARGETS": row}).returncode == 0
 
 
-def configure(which, rows, native, kernels="", core=False):
+def configure(which, rows, native, kernels="", whole_program=False):
     """The build folder of a processor, with these rows and kernels."""
     toolchain = ROOT / "cmake" / "toolchains" / f"{which.name}.cmake"
     build = ROOT / "build" / "cross" / which.name
@@ -81,7 +82,8 @@ def configure(which, rows, native, kernels="", core=False):
     run([CMAKE, "-G", "Ninja", "-S", ROOT, "-B", build, f"-DCMAKE_MAKE_PROGRAM={ROOT}/.venv/bin/ninja",
          f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release",
          # An emulator's time is not worth a compiler's; kernels are compiled as ever.
-         f"-DCMAKE_CXX_FLAGS_RELEASE={'-O0' if core else '-O1'} -DNDEBUG", f"-DKINDLING_INIT_ONLY={'ON' if core else 'OFF'}",
+         f"-DCMAKE_CXX_FLAGS_RELEASE={'-O1' if whole_program else '-O0'} -DNDEBUG",
+         f"-DKINDLING_INIT_ONLY={'OFF' if whole_program else 'ON'}",
          f"-DKINDLING_HOST_BUILD={native}",
          f"-DKINDLING_CROSS_LIBRARIES={libraries}", f"-DKINDLING_PYTHON={ROOT}/.venv/bin/python3",
          "-DKINDLING_BENCHMARKS=OFF", f"-DKINDLING_TARGETS={';'.join(rows)}", f"-DKINDLING_KERNELS={kernels}"],
@@ -94,8 +96,8 @@ def main():
     parser.add_argument("rows", nargs="+", help="rows of cmake/targets.cmake")
     parser.add_argument("--tests", default="", help="only tests whose names match")
     parser.add_argument("--kernels", default="", help="compile only kernels whose names match")
-    parser.add_argument("--core", action="store_true", help="only the kernels of whole initializations, their random cases, and these by a program that\n"
-                        "has no other verb")
+    parser.add_argument("--core", action="store_true", help="only the kernels of whole initializations, their random cases, and these")
+    parser.add_argument("--program", action="store_true", help="build the program with all its verbs; else it has `init` alone")
     parser.add_argument("--seconds", type=int, default=1500, help="time limit of one test (default: 1500)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests side by side")
     parser.add_argument("--packages", action="store_true", help="print the Debian packages that these rows need, and stop")
@@ -120,7 +122,7 @@ def main():
     native = native_build(preset, ["kindling_generators"])
     failed = []
     for which, names in groups.values():
-        build = configure(which, names, native, options.kernels, options.core)
+        build = configure(which, names, native, options.kernels, options.program)
         for row in names:
             chosen, tests = select(build, row, options.tests)
             if any(test.startswith("cross.") for test in tests):

@@ -55,9 +55,9 @@ PerturbedPass::PerturbedPass(const Model& model, const PerturbedPassOptions& opt
         state.output = Tensor({s, b, features});
         state.gradient = Tensor({s, b, features});
       }
-      if (layer.kind == LayerKind::conv2d) {
-        state.weights = Tensor({s, 4 * blocks(layer.weight.size())});
-        state.biases = Tensor({s, 4 * blocks(layer.units())});
+      if (layer.kind == LayerKind::conv2d) {  // dense layers: by the first pass that stores them
+        state.weights = Tensor({s, layer.weight.size()});
+        state.biases = Tensor({s, layer.units()});
       }
       if (layer.kind == LayerKind::batch_norm) {
         for (Tensor* t : {&state.mean, &state.inverse_std, &state.weight_copies, &state.bias_copies}) {
@@ -130,7 +130,7 @@ ConstTensorView PerturbedPass::forward(const kernels::Execution& exec, const Mod
 void PerturbedPass::forward_layer(const kernels::Execution& exec, const Layer& layer, std::size_t index) {
   State& state = state_[index];
   if (layer.kind == LayerKind::dense) return forward_dense(exec, layer, index);
-  if (layer.kind == LayerKind::conv2d) return forward_conv(exec, layer, index);
+  if (layer.kind == LayerKind::conv2d) return forward_stored(exec, layer, index);
   const Input in = input_of(index);
   const std::int64_t s = options_.samples, b = options_.batch;
   if (layer.kind == LayerKind::batch_norm) {
@@ -159,6 +159,7 @@ void PerturbedPass::forward_dense(const kernels::Execution& exec, const Layer& l
   const kernels::Perturbation noise = perturbation(layer, index);
   const std::int64_t b = options_.batch, fan_in = layer.fan_in();
   if (!in.shared || !options_.span || b >= fan_in) {
+    if (stores(exec, layer)) return forward_stored(exec, layer, index);
     kernels::perturbed_dense_forward(exec, noise, in.view, layer.weight, layer.bias.flat(), layer.activation,
                                      state_[index].output);
     return;
@@ -187,24 +188,47 @@ void PerturbedPass::forward_dense(const kernels::Execution& exec, const Layer& l
                                    state_[index].output);
 }
 
-void PerturbedPass::forward_conv(const kernels::Execution& exec, const Layer& layer, std::size_t index) {
+// Draws that fill whole blocks of the stream row by row are those of the kernels that draw by themselves.
+bool PerturbedPass::stores(const kernels::Execution& exec, const Layer& layer) const {
+  if (layer.kind == LayerKind::conv2d) return true;
+  return !exec.target->gpu && layer.fan_in() % 4 == 0 && options_.samples * layer.weight.size() <= options_.most_stored;
+}
+
+void PerturbedPass::draw_sample(const kernels::Execution& exec, const Layer& layer, std::size_t index,
+                                std::int64_t sample) {
+  State& state = state_[index];
+  const kernels::Perturbation noise = perturbation(layer, index);
+  const std::int64_t weight_blocks = blocks(layer.weight.size());
+  const auto first = static_cast<std::uint32_t>(sample * (weight_blocks + blocks(layer.units())));
+  const std::span<float> w(state.weights.view().row(sample), static_cast<std::size_t>(layer.weight.size()));
+  const std::span<float> bias(state.biases.view().row(sample), static_cast<std::size_t>(layer.units()));
+  kernels::philox_normal(exec, noise.stream, 0, noise.weight_stddev, w, first);
+  kernels::philox_normal(exec, noise.stream, 0, noise.bias_stddev, bias,
+                         first + static_cast<std::uint32_t>(weight_blocks));
+  kernels::sgd_step(exec, layer.weight.flat(), add, w);
+  kernels::sgd_step(exec, layer.bias.flat(), add, bias);
+}
+
+void PerturbedPass::forward_stored(const kernels::Execution& exec, const Layer& layer, std::size_t index) {
   State& state = state_[index];
   const Input in = input_of(index);
-  const kernels::Perturbation noise = perturbation(layer, index);
-  const std::int64_t s = options_.samples, b = options_.batch;
-  const std::int64_t sample_blocks = blocks(layer.weight.size()) + blocks(layer.units());
-  for (std::int64_t i = 0; i < s; ++i) {
-    const auto first = static_cast<std::uint32_t>(i * sample_blocks);
-    const std::span<float> w(state.weights.view().row(i), static_cast<std::size_t>(layer.weight.size()));
-    const std::span<float> bias(state.biases.view().row(i), static_cast<std::size_t>(layer.units()));
-    kernels::philox_normal(exec, noise.stream, 0, noise.weight_stddev, w, first);
-    kernels::philox_normal(exec, noise.stream, 0, noise.bias_stddev, bias,
-                           first + static_cast<std::uint32_t>(blocks(layer.weight.size())));
-    kernels::sgd_step(exec, layer.weight.flat(), add, w);
-    kernels::sgd_step(exec, layer.bias.flat(), add, bias);
+  const std::int64_t b = options_.batch;
+  if (state.weights.empty()) {
+    state.weights = Tensor({options_.samples, layer.weight.size()});
+    state.biases = Tensor({options_.samples, layer.units()});
+  }
+  // Sample by sample: its weights are still in cache.
+  for (std::int64_t i = 0; i < options_.samples; ++i) {
+    draw_sample(exec, layer, index, i);
+    const ConstTensorView w(state.weights.view().row(i), {layer.units(), layer.fan_in()});
+    const std::span<const float> bias(state.biases.view().row(i), static_cast<std::size_t>(layer.units()));
     const ConstTensorView x(in.shared ? in.view.data() : in.view.row(i), {b, layer.input.features()});
-    kernels::conv2d_forward(exec, x, ConstTensorView(w.data(), {layer.units(), layer.fan_in()}), bias, layer.activation,
-                            conv_shape(layer), TensorView(state.output.view().row(i), {b, layer.output.features()}));
+    const TensorView y(state.output.view().row(i), {b, layer.output.features()});
+    if (layer.kind == LayerKind::dense) {
+      kernels::dense_forward(exec, x, w, bias, layer.activation, y);
+    } else {
+      kernels::conv2d_forward(exec, x, w, bias, layer.activation, conv_shape(layer), y);
+    }
   }
 }
 
@@ -268,6 +292,15 @@ void PerturbedPass::input_gradient(const kernels::Execution& exec, const Layer& 
   };
   switch (layer.kind) {
     case LayerKind::dense:
+      if (stores(exec, layer)) {
+        for (std::int64_t i = s - 1; i >= 0; --i) {  // the last ones may still be in cache
+          const ConstTensorView w(state.weights.view().row(i), {layer.units(), layer.fan_in()});
+          kernels::dense_input_gradient(exec, sample(state.gradient.view(), i, layer.units()), w,
+                                        ConstTensorView(in.view.row(i), {b, layer.fan_in()}), in.carried,
+                                        sample(below.view(), i, layer.fan_in()));
+        }
+        break;
+      }
       kernels::perturbed_input_gradient(exec, perturbation(layer, index), state.gradient, layer.weight, in.view,
                                         in.carried, below);
       break;

@@ -27,6 +27,9 @@ struct PerturbedPassOptions {
   /// through its products with the B rows of X: with X = L Q^T, Q^T Q = 1, it is L (E Q)^T, and the M x B matrix E Q is
   /// made of independent N(0, scale / n_in) draws too. Same law, B instead of n_in draws and multiply-adds a neuron.
   bool span = true;
+  /// A dense layer's perturbed weights are drawn once and kept for the backward pass if all S copies together have so
+  /// few elements; otherwise, and on a device, each pass draws them while it packs them. Same draws either way.
+  std::int64_t most_stored = std::int64_t{1} << 26;
 };
 
 class PerturbedPass {
@@ -52,7 +55,7 @@ class PerturbedPass {
     Tensor output, gradient;  // S x B x features; `output` B x features where all copies share it
     bool shared = false;      // whether the output is
     Activation carried{ActivationKind::identity};
-    Tensor weights, biases;             // convolution: S perturbed copies
+    Tensor weights, biases;             // S perturbed copies, where they are stored
     Tensor mean, inverse_std;           // batch_norm: S x C
     Tensor weight_copies, bias_copies;  // batch_norm: gradients of each copy, S x C
     std::vector<std::uint8_t> places;   // max_pool
@@ -67,7 +70,9 @@ class PerturbedPass {
   kernels::Perturbation perturbation(const Layer& layer, std::size_t index) const;
   void forward_layer(const kernels::Execution& exec, const Layer& layer, std::size_t index);
   void forward_dense(const kernels::Execution& exec, const Layer& layer, std::size_t index);
-  void forward_conv(const kernels::Execution& exec, const Layer& layer, std::size_t index);
+  void forward_stored(const kernels::Execution& exec, const Layer& layer, std::size_t index);
+  void draw_sample(const kernels::Execution& exec, const Layer& layer, std::size_t index, std::int64_t sample);
+  bool stores(const kernels::Execution& exec, const Layer& layer) const;
   void parameter_gradient(const kernels::Execution& exec, const Layer& layer, std::size_t index);
   void input_gradient(const kernels::Execution& exec, const Layer& layer, std::size_t index);
   void sum_copies(const kernels::Execution& exec, ConstTensorView values, std::span<float> sum);

@@ -183,6 +183,32 @@ TEST_CASE("drawing in the span of the batch is the same law", "[mmd_theory]") {
   }
 }
 
+TEST_CASE("perturbations stored and drawn again are the same networks", "[mmd_theory]") {
+  const Model model = Model::parse("12-16-20-8:tanh");
+  const Tensor x = normal_inputs(5, 12, 5);
+  constexpr std::int64_t samples = 7;
+  const auto run = [&](std::int64_t most_stored) {
+    PerturbedPass pass(model, {samples, 5, 0.5, true, most_stored});
+    std::vector<float> all;
+    const auto keep = [&](std::span<const float> values) { all.insert(all.end(), values.begin(), values.end()); };
+    const ConstTensorView logits = pass.forward(kernels::execution({}), model, x, 8, 1);
+    keep({logits.data(), static_cast<std::size_t>(logits.size())});
+    const TensorView slope = pass.logit_gradient();
+    for (std::int64_t i = 0; i < slope.size(); ++i) slope.data()[i] = 0.1F * static_cast<float>(i % 7) - 0.3F;
+    pass.backward(kernels::execution({}), model);
+    for (const LayerGradient& g : pass.gradients()) keep(g.weight.flat()), keep(g.bias.flat());
+    return all;
+  };
+  // Both hidden layers stored (the first is drawn in the span of the batch), none, and the last alone.
+  const std::vector<float> stored = run(1 << 20), drawn = run(0), some = run(samples * 16 * 12);
+  REQUIRE(stored.size() == drawn.size());
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    CAPTURE(i);
+    CHECK(stored[i] == Approx(drawn[i]).epsilon(1e-4).margin(1e-5));
+    CHECK(some[i] == Approx(drawn[i]).epsilon(1e-4).margin(1e-5));
+  }
+}
+
 TEST_CASE("the two degeneracies and their remedies", "[mmd_theory]") {
   const Dataset data = test::small_data(1000);
   const Tensor x = normal_inputs(200, 20, 5);
