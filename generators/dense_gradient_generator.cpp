@@ -40,7 +40,7 @@ class DenseInputGradient : public Generator<DenseInputGradient> {
       few_ = FewRows("input_gradient", facts, operands);
       few_.store(result_, epilogue);
     } else {
-      product_ = Contraction("input_gradient", facts, gpu, operands);
+      product_ = Contraction("input_gradient", facts, gpu, operands, {.fresh = true});
       product_.store(result_, epilogue);
     }
     dx = result_;

@@ -1,7 +1,6 @@
 // perturbed_layer: one hidden layer of initialization learned by MMD, forward and input gradient under S perturbations,
 // and the two ways to have them: drawn while the weights are packed and again in the backward pass (perturbed.h), or
-// drawn once and stored, S M K floats, for plain dense kernels. perturbed_products is what is left of the second way
-// once the weights are there: the contractions alone.
+// drawn once and stored, S M K floats, for plain dense kernels.
 #include <algorithm>
 
 #include "kernels/dense_problem.h"
@@ -36,19 +35,18 @@ struct PerturbedProblem {
   ConstTensorView weights(std::int64_t s) const {
     return {stored.data() + s * fan_out * fan_in, {fan_out, fan_in}};
   }
-  void draw(const kernels::Execution& execution) {
-    for (std::int64_t s = 0; s < samples; ++s) {
-      const std::span<float> sample = stored.flat().subspan(s * fan_out * fan_in, fan_out * fan_in);
-      kernels::philox_normal(execution, noise.stream, 0, noise.weight_stddev, sample, block_of(s));
-      kernels::sgd_step(execution, w.flat(), {.learning_rate = -1}, sample);
-    }
+  void draw(const kernels::Execution& execution, std::int64_t s) {
+    const std::span<float> sample = stored.flat().subspan(s * fan_out * fan_in, fan_out * fan_in);
+    kernels::philox_normal(execution, noise.stream, 0, noise.weight_stddev, sample, block_of(s));
+    kernels::sgd_step(execution, w.flat(), {.learning_rate = -1}, sample);
   }
-  void products(const kernels::Execution& execution) {
+  void drawn_once(const kernels::Execution& execution) {
     for (std::int64_t s = 0; s < samples; ++s) {
+      draw(execution, s);
       kernels::dense_forward(execution, {x.data() + s * batch * fan_in, {batch, fan_in}}, weights(s), bias, relu,
                              {y.data() + s * batch * fan_out, {batch, fan_out}});
     }
-    for (std::int64_t s = 0; s < samples; ++s) {
+    for (std::int64_t s = samples - 1; s >= 0; --s) {
       kernels::dense_input_gradient(execution, {dz.data() + s * batch * fan_out, {batch, fan_out}}, weights(s),
                                     {x.data() + s * batch * fan_in, {batch, fan_in}}, relu,
                                     {dx.data() + s * batch * fan_in, {batch, fan_in}});
@@ -60,8 +58,8 @@ struct PerturbedProblem {
   }
   // The first and the last sample against float64.
   void verify(const kernels::Execution& execution, const std::function<void()>& run) {
-    draw(execution);
-    const std::vector<float> drawn(stored.flat().begin(), stored.flat().end());
+    for (const std::int64_t s : {std::int64_t{0}, samples - 1}) draw(execution, s);
+    const Tensor drawn = stored.clone();
     poison(y.flat());
     poison(dx.flat());
     run();
@@ -89,36 +87,27 @@ struct PerturbedProblem {
   Tensor stored;
 };
 
-using Way = void (*)(const kernels::Execution&, PerturbedProblem&);
-
 void add_rows(Registry& registry, const Settings& settings) {
-  const Way drawn_again = [](auto& e, auto& p) { p.regenerated(e); };
-  const Way stored = [](auto& e, auto& p) { p.draw(e), p.products(e); };
-  const Way products = [](auto& e, auto& p) { p.products(e); };
   for (const int threads : settings.threads) {
     const Shared<PerturbedProblem> shared([] { return std::make_shared<PerturbedProblem>(); });
-    const auto add = [&](const char* name, double least_of_peak, const std::vector<std::pair<std::string, Way>>& ways) {
-      Comparison comparison{.kernel = name,
-                            .shape = shape_name({samples, batch, fan_in, fan_out}),
-                            .threads = threads,
-                            .work = {.flops = 4.0 * samples * batch * fan_in * fan_out},
-                            .goal = {.of_peak = least_of_peak},
-                            .contestants = {}};
-      for (const kernels::Target* target : settings.targets) {
-        const kernels::Execution execution{target, threads};
-        for (const auto& [suffix, way] : ways) {
-          comparison.contestants.push_back(
-              {target->name + suffix, suffix == "_stored", [shared, execution, way = way] {
-                 const auto p = shared.get();
-                 const auto run = [p, execution, way] { way(execution, *p); };
-                 return Trial{run, [p, execution, run] { p->verify(execution, run); }, {}};
-               }});
-        }
+    Comparison comparison{.kernel = "perturbed_layer",
+                          .shape = shape_name({samples, batch, fan_in, fan_out}),
+                          .threads = threads,
+                          .work = {.flops = 4.0 * samples * batch * fan_in * fan_out},
+                          .goal = {},
+                          .contestants = {}};
+    for (const kernels::Target* target : settings.targets) {
+      const kernels::Execution execution{target, threads};
+      for (const bool once : {false, true}) {
+        comparison.contestants.push_back(
+            {target->name + std::string(once ? "_stored" : ""), false, [shared, execution, once] {
+               const auto p = shared.get();
+               const auto run = [p, execution, once] { once ? p->drawn_once(execution) : p->regenerated(execution); };
+               return Trial{run, [p, execution, run] { p->verify(execution, run); }, {}};
+             }});
       }
-      registry.add(std::move(comparison));
-    };
-    add("perturbed_layer", 0, {{"", drawn_again}, {"_stored", stored}});
-    add("perturbed_products", 0.6, {{"", products}});
+    }
+    registry.add(std::move(comparison));
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "kernels/kernel_calls.h"
 #include "methods/adam_state.h"
 #include "methods/bench_data.h"
 #include "methods/mmd_objective.h"
@@ -17,6 +18,17 @@ namespace {
 
 const std::vector<std::int64_t> widths = {784, 256, 256, 256, 10};
 constexpr std::int64_t batch = 50, samples = 100;
+
+// Multiply-adds of the contractions, each as 2: perturbed layers forward, their input and weight gradients, and the
+// Jacobians of all rows forth, back and in the weights (the input's through a Gram matrix).
+double flops(bool span) {
+  const double rows = batch * samples, hidden = 2.0 * 256 * 256 + 256 * 10, first = 784.0 * 256;
+  double sum = 2 * rows * hidden * 3;
+  sum += span ? 2 * (rows * batch * 256 + batch * first) : 2 * rows * first;
+  sum += 2 * batch * first;                                               // the first layer's weight gradient
+  sum += 3 * 2 * batch * 10.0 * (3.0 * 256 * 256) + 2 * 2 * first * 256;  // Jacobians
+  return sum;
+}
 
 struct MmdProblem {
   explicit MmdProblem(bool span)
@@ -39,6 +51,24 @@ struct MmdProblem {
     ++steps;
     objective.evaluate(model, x, static_cast<std::uint32_t>(steps), true, context(execution));
     adam_update(execution, model, objective.gradients(), adam, 1e-5, steps);
+  }
+  // Of the best of some steps: the time in kernels of contractions, among which are the first layer's with its draws, and
+  // that of the draws by themselves.
+  std::map<std::string, double> parts(const kernels::Execution& execution) {
+    double contractions = 0, draws = 0;
+    for (int i = 0; i < 9; ++i) {
+      const kernels::KernelTimes times;
+      step(execution);
+      double sum = 0, drawn = 0;
+      for (const auto& [kernel, seconds] : times.seconds) {
+        for (const char* family : {"dense_", "perturbed_", "jacobian_"}) sum += kernel.starts_with(family) ? seconds : 0;
+        drawn += kernel.starts_with("philox_") || kernel == "sgd_step" ? seconds : 0;
+      }
+      if (i == 0 || sum < contractions) contractions = sum, draws = drawn;
+    }
+    return {{"contractions_gflops", 1e-9 * flops(options.span) / contractions},
+            {"contractions_ms", 1e3 * contractions},
+            {"draws_ms", 1e3 * draws}};
   }
   // The slope along the gradient, by central differences of the loss under the same draws. Without L_iod: its gradient
   // holds the ReLU masks, which flip across a finite step; and with a fixed bandwidth, since the gradient holds the
@@ -84,17 +114,6 @@ struct MmdProblem {
   PeakMemory memory;
 };
 
-// Multiply-adds of the contractions, each as 2: perturbed layers forward, their input and weight gradients, and the
-// Jacobians of all rows forth, back and in the weights (the input's through a Gram matrix).
-double flops(bool span) {
-  const double rows = batch * samples, hidden = 2.0 * 256 * 256 + 256 * 10, first = 784.0 * 256;
-  double sum = 2 * rows * hidden * 3;
-  sum += span ? 2 * (rows * batch * 256 + batch * first) : 2 * rows * first;
-  sum += 2 * batch * first;                                               // the first layer's weight gradient
-  sum += 3 * 2 * batch * 10.0 * (3.0 * 256 * 256) + 2 * 2 * first * 256;  // Jacobians
-  return sum;
-}
-
 void add_rows(Registry& registry, const Settings& settings) {
   for (const bool span : {true, false}) {
     for (const int threads : settings.threads) {
@@ -103,7 +122,7 @@ void add_rows(Registry& registry, const Settings& settings) {
                             .shape = "784-256-256-256-10x50x100",
                             .threads = threads,
                             .work = {.flops = flops(span)},
-                            .goal = {.ratio = span ? 2.0 : 0.0, .of_peak = threads == 1 ? 0.6 : 0},
+                            .goal = {.ratio = span ? 2.0 : 0.0},  // and 0.6 of the peak by contractions_gflops
                             .contestants = {}};
       for (const kernels::Target* target : settings.targets) {
         const kernels::Execution execution{target, threads};
@@ -116,8 +135,10 @@ void add_rows(Registry& registry, const Settings& settings) {
                               p->step(execution);
                               p->verify(execution);
                             },
-                            [p] {
-                              return std::map<std::string, double>{{"peak_memory_rise_mib", p->memory.rise()}};
+                            [p, execution] {
+                              std::map<std::string, double> counters = p->parts(execution);
+                              counters["peak_memory_rise_mib"] = p->memory.rise();
+                              return counters;
                             }};
              }});
       }

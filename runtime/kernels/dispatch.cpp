@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -27,7 +28,9 @@
 namespace kindling::kernels {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr std::size_t most_arguments = 32;  // of a kernel, its user context included
+thread_local KernelTimes* kernel_times = nullptr;
 
 #if defined(__wasm__)
 const halide_device_interface_t* device_interface(std::string_view) { return nullptr; }
@@ -226,6 +229,9 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
+KernelTimes::KernelTimes() : outer_(kernel_times) { kernel_times = this; }
+KernelTimes::~KernelTimes() { kernel_times = outer_; }
+
 std::int64_t kernel_calls(std::string_view kernel) {
   const KernelRow* row = find_row(kernel);
   return row == nullptr ? 0 : calls_of(*row).load(std::memory_order_relaxed);
@@ -340,6 +346,7 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
   check_overlap(row.name, metadata, slots);
   calls_of(row).fetch_add(1, std::memory_order_relaxed);
   int status = 0;
+  const auto start = kernel_times == nullptr ? Clock::time_point{} : Clock::now();
   if (!execution.target->gpu) {
     status = variant.call(arguments.data());
   } else {
@@ -352,6 +359,8 @@ void Kernel::call(const Execution& execution, std::span<Slot> slots) const {
       fail(error.what());
     }
   }
+  if (kernel_times != nullptr)
+    kernel_times->seconds[std::string(row.name)] += std::chrono::duration<double>(Clock::now() - start).count();
   if (status != 0) fail(state.error.empty() ? fmt::format("status {}", status) : state.error);
 }
 
