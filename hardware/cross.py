@@ -79,6 +79,8 @@ def configure(which, rows, native, kernels="", whole_program=False):
     libraries = ROOT / "build" / "cross" / "libraries" / which.name
     if which.name != "wasm32":
         run([ROOT / "cmake" / "toolchains" / "libraries.sh", toolchain, libraries], env={**os.environ, "CMAKE": str(CMAKE)})
+    if which.name == "riscv64":
+        run([ROOT / "cmake" / "toolchains" / "emulator.sh", ROOT / "build" / "cross" / "qemu"])
     run([CMAKE, "-G", "Ninja", "-S", ROOT, "-B", build, f"-DCMAKE_MAKE_PROGRAM={ROOT}/.venv/bin/ninja",
          f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_BUILD_TYPE=Release",
          # An emulator's time is not worth a compiler's; kernels are compiled as ever.

@@ -3,6 +3,8 @@
 // more than they save, and for few columns, which would fill a fraction of a vector.
 #pragma once
 
+#include <algorithm>
+
 #include "contraction.h"
 
 namespace kindling {
@@ -21,8 +23,9 @@ class DotProducts {
               const Halide::Expr& first_col, const Halide::Expr& enabled)
       : facts_(facts),
         shape_(shape),
+        lanes_(std::min(facts.vector_width, facts.dot_lanes)),
         first_col_(first_col),
-        width_(facts.vector_width * shape.vectors),
+        width_(lanes_ * shape.vectors),
         term_(0, width_, 0, operands.depth / width_, "k_" + name),
         domain_(0, Halide::select(enabled, operands.cols - first_col, 0), 0, operands.rows, "at_" + name) {
     using namespace Halide;
@@ -84,7 +87,7 @@ class DotProducts {
   /// CPU: the sums of one tile, in registers inside loop `level` of a consumer.
   void compute_at(const Halide::LoopLevel& level) {
     using namespace Halide;
-    const int v = facts_.vector_width;
+    const int v = lanes_;
     int width = width_;
     for (Func& f : sums_) {
       f.compute_at(level).store_in(MemoryType::Stack).bound_extent(col_, shape_.cols).bound_extent(row_, shape_.rows);
@@ -118,6 +121,7 @@ class DotProducts {
  private:
   HardwareFacts facts_;
   Shape shape_;
+  int lanes_ = 1;
   Halide::Expr first_col_;
   int width_ = 1;
   std::vector<Halide::Func> sums_;
