@@ -188,7 +188,7 @@ class Retarget:
         self.tuned = "by `./dev tune`:\n\n```\n" + "\n\n".join(said) + "\n```"
 
     def report(self):
-        where = "this machine" if self.native else f"{self.which.commands[-1]}" if len(self.which.commands) > 1 else "nothing"
+        where = "this machine" if self.native else self.which.emulator
         counts = {}
         for status, _ in self.tests.values():
             counts[status] = counts.get(status, 0) + 1

@@ -32,17 +32,17 @@ class Processor:
     name: str  # as CMAKE_SYSTEM_PROCESSOR spells it
     packages: list  # Debian's, to build and execute
     commands: list  # that come with them
-    runtime: str  # what programs find under /usr/<...>
+    emulator: str  # what executes its programs here; empty: the machine itself
 
 
 PROCESSORS = {
     "x86-64": Processor("x86_64", ["g++"], ["g++"], ""),
     "arm-64": Processor("aarch64", ["g++-aarch64-linux-gnu", "qemu-user"], ["aarch64-linux-gnu-g++", "qemu-aarch64"],
-                        "aarch64-linux-gnu"),
+                        "qemu-aarch64"),
     "riscv-64": Processor("riscv64", ["g++-riscv64-linux-gnu", "qemu-user"], ["riscv64-linux-gnu-g++", "qemu-riscv64"],
-                          "riscv64-linux-gnu"),
+                          "qemu-riscv64"),
     "wasm-32": Processor("wasm32", ["clang-16", "lld-16", "llvm-16", "wasi-libc", "libclang-rt-16-dev-wasm32", "libc++-16-dev-wasm32",
-                                    "libc++abi-16-dev-wasm32"], ["clang++-16", "wasm-ld-16", "llvm-ar-16"], ""),
+                                    "libc++abi-16-dev-wasm32"], ["clang++-16", "wasm-ld-16", "llvm-ar-16"], "wasmtime"),
 }
 
 

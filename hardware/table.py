@@ -69,7 +69,7 @@ def where(row, own):
     which = processor(row.triple)
     if row.kind == "gpu":
         return "PoCL (OpenCL on the processor)" if "opencl" in row.requires else "no device: ptxas for sm_80, sm_90, sm_100"
-    return "this machine" if which.name == own else which.commands[-1]
+    return "this machine" if which.name == own else which.emulator
 
 
 def table(rows, kernels, results_of, text, tuned, own):
