@@ -48,7 +48,7 @@ class Contraction {
 
   /// Whether the sums have so many terms that they are added up in blocks, all columns alike, edge included.
   static Halide::Expr is_deep(const Tile::Operands& operands, const HardwareFacts& facts, bool over_samples = false) {
-    return operands.depth > (over_samples ? 2 : 6) * facts.depth_block;
+    return operands.depth > (over_samples ? 2 : facts.deep_blocks) * facts.depth_block;
   }
 
   Contraction() = default;

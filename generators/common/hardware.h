@@ -23,6 +23,7 @@ struct HardwareFacts {
   int narrow_rows = 8;       ///< rows of a tile of fewer vectors: as many sums as hide the latency of an addition
   int row_block_tiles = 20;  ///< most row tiles that stream past one packed panel before the next panel
   int deep_rows = 4;         ///< rows of a tile whose long sum is added up in blocks, both operands packed
+  int deep_blocks = 6;      ///< blocks of terms beyond which a sum over features counts as long
   int depth_block = 256;     ///< terms of a long sum added up before the next block: a panel's share fits into L1
   int in_place_rows = 128;   ///< rows of a sum of few terms that are too few to pay for packing its other operand
   int column_block_panels = 8;  ///< panels that share one packed block of rows of a long sum, all of it in L2
@@ -57,6 +58,7 @@ inline void override_facts(HardwareFacts& facts, const std::string& text) {
       {"narrow_rows", &F::narrow_rows},
       {"row_block_tiles", &F::row_block_tiles},
       {"deep_rows", &F::deep_rows},
+      {"deep_blocks", &F::deep_blocks},
       {"depth_block", &F::depth_block},
       {"in_place_rows", &F::in_place_rows},
       {"column_block_panels", &F::column_block_panels},
@@ -108,6 +110,7 @@ inline HardwareFacts architecture_facts(const Halide::Target& target) {
     // 32 registers: 20 accumulators, 2 panel vectors, broadcasts from memory. Ten rows divide the usual batch sizes.
     facts.tile_rows = facts.narrow_rows = 10;
     facts.depth_block = 224;
+    facts.deep_blocks = 12;  // a panel of 2048 terms is a quarter of the second cache
     facts.elementwise_unroll = 2;
   } else if (target.arch == Target::X86 && target.has_feature(Target::AVX2)) {
     facts.tile_rows = 6;  // 16 registers: 12 accumulators, 2 panel vectors, 2 broadcasts
