@@ -32,9 +32,7 @@ struct PerturbedProblem {
   static std::uint32_t block_of(std::int64_t sample) {
     return static_cast<std::uint32_t>(sample * kernels::perturbation_blocks(fan_in, fan_out));
   }
-  ConstTensorView weights(std::int64_t s) const {
-    return {stored.data() + s * fan_out * fan_in, {fan_out, fan_in}};
-  }
+  ConstTensorView weights(std::int64_t s) const { return {stored.data() + s * fan_out * fan_in, {fan_out, fan_in}}; }
   void draw(const kernels::Execution& execution, std::int64_t s) {
     const std::span<float> sample = stored.flat().subspan(s * fan_out * fan_in, fan_out * fan_in);
     kernels::philox_normal(execution, noise.stream, 0, noise.weight_stddev, sample, block_of(s));
@@ -69,11 +67,13 @@ struct PerturbedProblem {
       const ConstTensorView dz_s(dz.data() + s * batch * fan_out, {batch, fan_out});
       const Tensor w_t = transposed(w_s);
       const auto rows = rows_to_check(batch, fan_in * fan_out);
-      Expected forward = product(rows, fan_in, fan_out, [&](auto i, auto k) { return double{x_s(i, k)}; }, w_t);
+      Expected forward = product(
+          rows, fan_in, fan_out, [&](auto i, auto k) { return double{x_s(i, k)}; }, w_t);
       for (std::size_t i = 0; i < forward.value.size(); ++i)
         forward.value[i] = std::max(0.0, forward.value[i] + bias[i % fan_out]);
       check("perturbed layer", {y.data() + s * batch * fan_out, {batch, fan_out}}, forward);
-      Expected back = product(rows, fan_out, fan_in, [&](auto i, auto m) { return double{dz_s(i, m)}; }, w_s);
+      Expected back = product(
+          rows, fan_out, fan_in, [&](auto i, auto m) { return double{dz_s(i, m)}; }, w_s);
       for (std::size_t i = 0; i < back.value.size(); ++i) {
         if (!(x_s(rows[i / fan_in], static_cast<std::int64_t>(i % fan_in)) > 0)) back.value[i] = 0;
       }

@@ -52,8 +52,8 @@ struct MmdProblem {
     objective.evaluate(model, x, static_cast<std::uint32_t>(steps), true, context(execution));
     adam_update(execution, model, objective.gradients(), adam, 1e-5, steps);
   }
-  // Of the best of some steps: the time in kernels of contractions, among which are the first layer's with its draws, and
-  // that of the draws by themselves.
+  // Of the best of some steps: the time in kernels of contractions, among which are the first layer's with its draws,
+  // and that of the draws by themselves.
   std::map<std::string, double> parts(const kernels::Execution& execution) {
     double contractions = 0, draws = 0;
     for (int i = 0; i < 9; ++i) {
@@ -61,7 +61,8 @@ struct MmdProblem {
       step(execution);
       double sum = 0, drawn = 0;
       for (const auto& [kernel, seconds] : times.seconds) {
-        for (const char* family : {"dense_", "perturbed_", "jacobian_"}) sum += kernel.starts_with(family) ? seconds : 0;
+        for (const char* family : {"dense_", "perturbed_", "jacobian_"})
+          sum += kernel.starts_with(family) ? seconds : 0;
         drawn += kernel.starts_with("philox_") || kernel == "sgd_step" ? seconds : 0;
       }
       if (i == 0 || sum < contractions) contractions = sum, draws = drawn;
@@ -126,21 +127,20 @@ void add_rows(Registry& registry, const Settings& settings) {
                             .contestants = {}};
       for (const kernels::Target* target : settings.targets) {
         const kernels::Execution execution{target, threads};
-        comparison.contestants.push_back(
-            {target->name, false, [shared, execution] {
-               const auto p = shared.get();
-               return Trial{[p, execution] { p->step(execution); },
-                            [p, execution] {
-                              p->memory.start();
-                              p->step(execution);
-                              p->verify(execution);
-                            },
-                            [p, execution] {
-                              std::map<std::string, double> counters = p->parts(execution);
-                              counters["peak_memory_rise_mib"] = p->memory.rise();
-                              return counters;
-                            }};
-             }});
+        comparison.contestants.push_back({target->name, false, [shared, execution] {
+                                            const auto p = shared.get();
+                                            return Trial{[p, execution] { p->step(execution); },
+                                                         [p, execution] {
+                                                           p->memory.start();
+                                                           p->step(execution);
+                                                           p->verify(execution);
+                                                         },
+                                                         [p, execution] {
+                                                           std::map<std::string, double> counters = p->parts(execution);
+                                                           counters["peak_memory_rise_mib"] = p->memory.rise();
+                                                           return counters;
+                                                         }};
+                                          }});
       }
       registry.add(std::move(comparison));
     }

@@ -23,7 +23,7 @@ struct HardwareFacts {
   int narrow_rows = 8;       ///< rows of a tile of fewer vectors: as many sums as hide the latency of an addition
   int row_block_tiles = 20;  ///< most row tiles that stream past one packed panel before the next panel
   int deep_rows = 4;         ///< rows of a tile whose long sum is added up in blocks, both operands packed
-  int deep_blocks = 6;      ///< blocks of terms beyond which a sum over features counts as long
+  int deep_blocks = 6;       ///< blocks of terms beyond which a sum over features counts as long
   int depth_block = 256;     ///< terms of a long sum added up before the next block: a panel's share fits into L1
   int in_place_rows = 128;   ///< rows of a sum of few terms that are too few to pay for packing its other operand
   int column_block_panels = 8;  ///< panels that share one packed block of rows of a long sum, all of it in L2

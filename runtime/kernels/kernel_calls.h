@@ -1,5 +1,5 @@
-// Which kernels were called, and for how long: tells a test which compiled form a wrapper chose, and a benchmark what the
-// kernels of one kind take.
+// Which kernels were called, and for how long: tells a test which compiled form a wrapper chose, and a benchmark what
+// the kernels of one kind take.
 #pragma once
 
 #include <cstdint>
