@@ -41,21 +41,23 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
                           (image.padded_height - kernel_height) / stride + 1};
     pixels_ = windows.pixels();
     cols_ = dz.dim(0).extent();
-    terms_ = kernel_width * kernel_height * channels;
+    const Expr run = kernel_width * channels;
+    const int tile = get_target().has_gpu_feature() ? facts.gpu_thread_tile_y : 1;
+    line_terms_ = (run + tile - 1) / tile * tile;
+    terms_ = kernel_height * line_terms_;
     samples_per_group_ = max(pixels_per_group / max(pixels_, 1), 1);
     groups_ = (dz.dim(2).extent() + samples_per_group_ - 1) / samples_per_group_;
 
     base_(pixel_) = windows.base(image, pixel_);
     // Term (ky, kx, c) of a window, as an offset from where the window begins.
-    const Expr run = kernel_width * channels;
     offset_(term_) = term_ / run * image.pitch() + term_ % run;
 
     partial_(col_, term_, group_) = undef<float>();
     const bool gpu = get_target().has_gpu_feature();
-    const int v = gpu ? 1 : facts.vector_width, wide = gpu ? facts.gpu_thread_tile_x : facts.tile_vectors;
     if (gpu) {
-      add("gradient", {facts.gpu_thread_tile_y, wide, v}, 0, cols_, true, image);
+      add_on_gpu(facts, image, windows);
     } else {
+      const int v = facts.vector_width, wide = facts.tile_vectors;
       const Expr vectors = cols_ / v;
       add("gradient", {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v), false, image);
       for (int n = 1; n < wide; ++n) {
@@ -68,7 +70,7 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     group_terms_ = RDom(0, groups_, "group_terms");
     total_(col_, term_) = cast(total_type, 0);
     total_(col_, term_) += cast(total_type, partial_(col_, term_, group_terms_));
-    dw(kx_, ky_, channel_, col_) = cast<float>(total_(col_, (ky_ * kernel_width + kx_) * channels + channel_));
+    dw(kx_, ky_, channel_, col_) = cast<float>(total_(col_, ky_ * line_terms_ + kx_ * channels + channel_));
 
     bias_terms_ = RDom(0, pixels_, 0, samples_per_group_, "bias_terms");
     const Expr n = group_ * samples_per_group_ + bias_terms_.y;
@@ -107,7 +109,7 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     RDom domain;  // x: columns from first_col, y: terms of the window, z: groups
     PaddedCopy padded;
     Func window, gradient, sum;
-    RDom pixels;
+    RDom pixels;  // x: pixels, y: samples of the group; GPU: x and y: of a row and rows, z: samples
     int update = 0;
     bool partial = false;
   };
@@ -122,28 +124,55 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     r.domain = RDom(0, width, 0, select(width > 0, terms_, 0), 0, select(width > 0, groups_, 0), "at_" + name);
     r.pixels = RDom(0, pixels_, 0, samples_per_group_, "p_" + name);
     const Expr n = group_ * samples_per_group_ + r.pixels.y;
-    const bool gpu = get_target().has_gpu_feature();
-    if (!gpu) r.pixels.where(n < samples);
-    const Expr sample = gpu ? n : unsafe_promise_clamped(n, 0, samples - 1);
-    r.padded = PaddedCopy(name, image, gpu);
+    r.pixels.where(n < samples);
+    const Expr sample = unsafe_promise_clamped(n, 0, samples - 1);
+    r.padded = PaddedCopy(name, image, false);
     r.window = Func("window_" + name);
     r.gradient = Func("gradient_" + name);
     r.sum = Func("sum_" + name);
     const Expr term = min(likely(row_tile_ * shape.rows + row_in_), terms_ - 1);
-    r.window(row_in_, pixel_, row_tile_, sample_) =
-        r.padded(base_(pixel_) + offset_(term), gpu ? min(sample_, samples - 1) : sample_);
+    r.window(row_in_, pixel_, row_tile_, sample_) = r.padded(base_(pixel_) + offset_(term), sample_);
     Expr col = first_col + panel_ * shape.cols() + col_in_;
     if (partial) col = min(col, cols_ - 1);  // repeats the last column; not stored
-    r.gradient(col_in_, pixel_, panel_, sample_) = dz(col, pixel_, gpu ? min(sample_, samples - 1) : sample_);
+    r.gradient(col_in_, pixel_, panel_, sample_) = dz(col, pixel_, sample_);
     r.sum(col_in_, row_in_, panel_, row_tile_, group_) = 0.0F;
-    const Expr product =
+    r.sum(col_in_, row_in_, panel_, row_tile_, group_) +=
         r.window(row_in_, r.pixels.x, row_tile_, sample) * r.gradient(col_in_, r.pixels.x, panel_, sample);
-    // In registers of their own, as on a GPU, the operands cannot be left out where the group ends early.
-    r.sum(col_in_, row_in_, panel_, row_tile_, group_) += gpu ? select(n < samples, product, 0.0F) : product;
+    store(r, first_col);
+  }
+
+  // One thread owns a small tile. Rows of the window are whole tiles of terms, which lie side by side, so that one
+  // address serves them all; dZ is packed. The last group's missing samples are zeros in both.
+  void add_on_gpu(const HardwareFacts& facts, const PaddedImage& image, const Windows& windows) {
+    const int rows = facts.gpu_thread_tile_y, cols = facts.gpu_thread_tile_x;
+    const Expr samples = dz.dim(2).extent(), tiles = line_terms_ / rows;
+    Region r;
+    r.shape = {rows, cols, 1};
+    r.domain = RDom(0, cols_, 0, terms_, 0, groups_, "at_gradient");
+    r.pixels = RDom(0, windows.width, 0, windows.height, 0, samples_per_group_, "p_gradient");
+    r.padded = PaddedCopy("gradient", image, true, rows - 1);
+    r.window = Func("window");
+    r.gradient = Func("gradient");
+    r.sum = Func("sum");
+    const Expr line = pixel_y_ * windows.step + row_tile_ / tiles;
+    const Expr first = line * image.pitch() + pixel_ * windows.step * image.channels + row_tile_ % tiles * rows;
+    r.window(row_in_, pixel_, pixel_y_, row_tile_, sample_) = r.padded(first + row_in_, sample_);
+    const Expr col = min(panel_ * cols + col_in_, cols_ - 1);  // repeats the last column; not stored
+    r.gradient(col_in_, pixel_, pixel_y_, panel_, sample_) =
+        select(sample_ < samples, dz(col, pixel_y_ * windows.width + pixel_, min(sample_, samples - 1)), 0.0F);
+    const Expr sample = group_ * samples_per_group_ + r.pixels.z;
+    r.sum(col_in_, row_in_, panel_, row_tile_, group_) = 0.0F;
+    r.sum(col_in_, row_in_, panel_, row_tile_, group_) += r.window(row_in_, r.pixels.x, r.pixels.y, row_tile_, sample) *
+                                                          r.gradient(col_in_, r.pixels.x, r.pixels.y, panel_, sample);
+    store(r, 0);
+  }
+
+  // The sums of a region, tile by tile.
+  void store(Region& r, const Expr& first_col) {
     r.update = partial_.num_update_definitions();
     partial_(first_col + r.domain.x, r.domain.y, r.domain.z) =
-        r.sum(r.domain.x % shape.cols(), r.domain.y % shape.rows, r.domain.x / shape.cols(),
-              max(r.domain.y / shape.rows, 0), r.domain.z);
+        r.sum(r.domain.x % r.shape.cols(), r.domain.y % r.shape.rows, r.domain.x / r.shape.cols(),
+              max(r.domain.y / r.shape.rows, 0), r.domain.z);
     regions_.push_back(r);
   }
 
@@ -201,7 +230,7 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
   // Measured by registers and spills under ptxas; executed on PoCL.
   void schedule_gpu() {
     const HardwareFacts facts = hardware_facts(get_target());
-    const Var block("block"), thread("thread"), blocks("blocks"), threads("threads");
+    const Var block("block"), thread("thread"), blocks("blocks"), threads("threads"), flat("flat");
     for (Region& r : regions_) {
       const RVar col("col"), col_in("col_in"), row("row"), row_in("row_in"), tx("tx"), ty("ty");
       partial_.compute_root();
@@ -218,14 +247,14 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
       r.padded.compute_on_gpu(facts);
       r.sum.compute_at(LoopLevel(partial_, tx)).store_in(MemoryType::Register);
       schedule_registers(r, r.sum);
-      r.sum.update().reorder(col_in_, row_in_, r.pixels.x, r.pixels.y).unroll(col_in_).unroll(row_in_);
+      r.sum.update().reorder(col_in_, row_in_, r.pixels.x, r.pixels.y, r.pixels.z).unroll(col_in_).unroll(row_in_);
       r.window.compute_at(r.sum, r.pixels.x).store_in(MemoryType::Register);
       r.window.bound_extent(row_in_, r.shape.rows).unroll(row_in_);
-      for (Func* f : {&r.window, &r.gradient}) f->bound_extent(pixel_, 1).bound_extent(sample_, 1);
-      r.window.bound_extent(row_tile_, 1);
-      r.gradient.bound_extent(panel_, 1);
-      r.gradient.compute_at(r.sum, r.pixels.x).store_in(MemoryType::Register);
-      r.gradient.bound_extent(col_in_, r.shape.cols()).unroll(col_in_);
+      load_packed_on_gpu(r.gradient, r.sum, r.pixels.x, col_in_, r.shape.cols(), facts);
+      r.gradient.compute_root().bound_extent(col_in_, r.shape.cols());
+      r.gradient.vectorize(col_in_, facts.gpu_vector_width).unroll(col_in_);
+      r.gradient.fuse(pixel_, pixel_y_, flat).fuse(flat, sample_, flat);
+      r.gradient.gpu_tile(flat, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf).gpu_blocks(panel_);
     }
     dw.compute_root().gpu_tile(channel_, col_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
                                TailStrategy::GuardWithIf);
@@ -246,13 +275,14 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
         .reorder(bias_terms_.x, bias_terms_.y, thread, threads, block, blocks);
   }
 
-  Expr pixels_, cols_, terms_, samples_per_group_, groups_;
+  Expr pixels_, cols_, terms_, line_terms_, samples_per_group_, groups_;
   std::vector<Region> regions_;
   RDom group_terms_, bias_terms_;
   Func base_{"base"}, offset_{"offset"}, partial_{"partial"}, total_{"total"}, bias_partial_{"bias_partial"},
       bias_total_{"bias_total"};
   Var pixel_{"pixel"}, term_{"term"}, col_{"col"}, group_{"group"}, kx_{"kx"}, ky_{"ky"}, channel_{"channel"},
-      col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, sample_{"sample"};
+      pixel_y_{"pixel_y"}, col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"},
+      sample_{"sample"};
 };
 
 }  // namespace

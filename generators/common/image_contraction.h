@@ -31,16 +31,20 @@ struct PaddedImage {
 class PaddedCopy {
  public:
   PaddedCopy() = default;
-  PaddedCopy(const std::string& name, const PaddedImage& image, bool gpu) : image_(image), f_("padded_" + name) {
+  /// `beyond`: GPU, elements behind the last one, and samples behind the last one too, that may be asked for: zeros.
+  PaddedCopy(const std::string& name, const PaddedImage& image, bool gpu, int beyond = 0)
+      : image_(image), f_("padded_" + name), beyond_(beyond) {
     using namespace Halide;
     if (gpu) {
       const Expr x = element_ % image.pitch() / image.channels - image.left, y = element_ / image.pitch() - image.top;
-      const Expr inside = x >= 0 && y >= 0 && x % image.spread == 0 && y % image.spread == 0 &&
-                          x / image.spread < image.width && y / image.spread < image.height;
+      Expr inside = x >= 0 && y >= 0 && x % image.spread == 0 && y % image.spread == 0 &&
+                    x / image.spread < image.width && y / image.spread < image.height;
+      if (beyond > 0) inside = inside && sample_ < image.samples;
+      const Expr sample = beyond > 0 ? min(sample_, image.samples - 1) : Expr(sample_);
       const Expr column = clamp(x / image.spread, 0, image.width - 1);
       f_(element_, sample_) = select(inside,
                                      image.row(column * image.channels + element_ % image.channels,
-                                               clamp(y / image.spread, 0, image.height - 1), sample_),
+                                               clamp(y / image.spread, 0, image.height - 1), sample),
                                      0.0F);
       return;
     }
@@ -56,7 +60,7 @@ class PaddedCopy {
   }
 
   Halide::Expr operator()(const Halide::Expr& element, const Halide::Expr& sample) {
-    return f_(Halide::unsafe_promise_clamped(element, 0, image_.size() - 1), sample);
+    return f_(Halide::unsafe_promise_clamped(element, 0, image_.size() - 1 + beyond_), sample);
   }
 
   void compute_at(const Halide::LoopLevel& level, const HardwareFacts& facts) {
@@ -69,7 +73,7 @@ class PaddedCopy {
   /// Only for a copy that was made with `gpu`: a thread an element.
   void compute_on_gpu(const HardwareFacts& facts) {
     const Halide::Var block("block"), thread("thread"), blocks("blocks"), threads("threads");
-    f_.bound(element_, 0, image_.size())
+    f_.bound(element_, 0, image_.size() + beyond_)
         .compute_root()
         .gpu_tile(element_, sample_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
                   Halide::TailStrategy::GuardWithIf);
@@ -82,6 +86,7 @@ class PaddedCopy {
 
   PaddedImage image_;
   Halide::Func f_;
+  int beyond_ = 0;
   Halide::RDom copy_;
   Halide::Var element_{"element"}, sample_{"sample"};
 };
