@@ -214,7 +214,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     // g^2 - beta g^2, which cancels.
     const Expr mean = scalar("beta1") * at(1) + scalar("rest1") * g;
     const Expr square = scalar("beta2") * at(2) + scalar("rest2") * g * g;
-    const Expr scale = sqrt(square) / sqrt(scalar("correction2")) + scalar("epsilon");
+    const Expr scale = sqrt(square) * (1.0F / sqrt(scalar("correction2"))) + scalar("epsilon");
     return Tuple(value - rate / scalar("correction1") * mean / scale, mean, square);
   }
 
