@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Pictures of docs/mean-field.md from the program's results; needs matplotlib (pip install matplotlib).
+"""Pictures of docs/mean-field.md and docs/bottleneck.md from the program's results; needs matplotlib (pip install matplotlib).
 
   figures.py propagation OUT.png TITLE RESULT.json [BOUNDARY ...]   RESULT: kindling theory propagate ... --json
   figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
+  figures.py noise OUT.png RUNS.jsonl                               RUNS: kindling information --noise-variance ... --results
   figures.py teacher OUT.png RUNS.jsonl SAMPLES                     RUNS: kindling evaluate teacher --results, those of so many samples
 """
 import json
@@ -108,8 +109,29 @@ def teacher(out, path, samples):
     figure.savefig(out, dpi=90)
 
 
+def noise(out, path):
+    estimates = defaultdict(lambda: defaultdict(list))
+    for line in open(path):
+        run = json.loads(line)
+        estimates[run["run"]["estimator"]][run["run"]["noise_variance"]].append(run["estimate"]["nats"])
+    figure, axis = plt.subplots(figsize=(4.5, 3.2))
+    for name, of in sorted(estimates.items()):
+        # The variance 0 has no place on a logarithmic axis: it stands at the left end.
+        at = sorted(of)
+        least = min(v for v in at if v > 0)
+        mean = [sum(of[v]) / len(of[v]) for v in at]
+        line, = axis.plot([v or least / 10 for v in at], mean, "o-", markersize=3, label=name)
+        axis.fill_between([v or least / 10 for v in at], [min(of[v]) for v in at], [max(of[v]) for v in at], color=line.get_color(), alpha=0.2)
+    axis.set_xscale("log")
+    axis.set_xlabel("variance of the noise (left end: 0)")
+    axis.set_ylabel("nats on fresh pairs")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
 if __name__ == "__main__":
-    commands = {"propagation": propagation, "phases": phases, "teacher": teacher}
+    commands = {"propagation": propagation, "phases": phases, "teacher": teacher, "noise": noise}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
