@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/network_reference.h"
+#include "runtime/module_reference.h"
 #include "support/catch.h"
 
 using namespace kindling;

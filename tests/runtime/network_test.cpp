@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "nn/trainer.h"
-#include "runtime/network_reference.h"
+#include "runtime/module_reference.h"
 #include "support/catch.h"
 #include "support/temp_dir.h"
 
