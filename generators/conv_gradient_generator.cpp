@@ -42,21 +42,20 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     pixels_ = windows.pixels();
     cols_ = dz.dim(0).extent();
     const Expr run = kernel_width * channels;
-    const int tile = get_target().has_gpu_feature() ? facts.gpu_thread_tile_y : 1;
+    const bool gpu = get_target().has_gpu_feature();
+    const int tile = gpu ? facts.gpu_thread_tile_y : 1;
     line_terms_ = (run + tile - 1) / tile * tile;
     terms_ = kernel_height * line_terms_;
     samples_per_group_ = max(pixels_per_group / max(pixels_, 1), 1);
     groups_ = (dz.dim(2).extent() + samples_per_group_ - 1) / samples_per_group_;
 
-    base_(pixel_) = windows.base(image, pixel_);
-    // Term (ky, kx, c) of a window, as an offset from where the window begins.
-    offset_(term_) = term_ / run * image.pitch() + term_ % run;
-
     partial_(col_, term_, group_) = undef<float>();
-    const bool gpu = get_target().has_gpu_feature();
     if (gpu) {
       add_on_gpu(facts, image, windows);
     } else {
+      base_(pixel_) = windows.base(image, pixel_);
+      // Term (ky, kx, c) of a window, as an offset from where the window begins.
+      offset_(term_) = term_ / run * image.pitch() + term_ % run;
       const int v = facts.vector_width, wide = facts.tile_vectors;
       const Expr vectors = cols_ / v;
       add("gradient", {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v), false, image);

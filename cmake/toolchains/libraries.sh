@@ -2,19 +2,16 @@
 # libraries.sh TOOLCHAIN PREFIX: zlib and libzip from Debian's sources for the processor of a toolchain file, static, into
 # PREFIX. The lists of apt stay as they are: the sources have lists of their own.
 set -euo pipefail
+. "$(dirname "$0")/apt.sh"
 toolchain="$(realpath "$1")"
 prefix="$(realpath -m "$2")"
 cmake="${CMAKE:-cmake}"
 if [ -e "$prefix/lib/libzip.a" ]; then exit 0; fi
 
 work="$prefix/build"
-mkdir -p "$work/lists/partial"
+mkdir -p "$work"
 cd "$work"
-release="$(. /etc/os-release && echo "$VERSION_CODENAME")"
-echo "deb-src http://deb.debian.org/debian $release main" > sources.list
-apt=(apt-get -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-     -o "Dir::State::lists=$work/lists" -o APT::Sandbox::User="$(id -un)")
-"${apt[@]}" update
+private_apt "$work" "$debian_sources"
 "${apt[@]}" source --download-only zlib libzip
 mkdir -p zlib/win32 libzip
 : > zlib/win32/zlib1.rc  # Debian leaves it out, CMake wants to see it

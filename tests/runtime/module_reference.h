@@ -13,18 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "support/network_reference.h"
+
 namespace kindling::test {
 
-using Values = std::vector<double>;
-
-inline double activated(const Activation& a, double z) {
-  switch (a.kind) {
-    case ActivationKind::identity: return z;
-    case ActivationKind::tanh: return std::tanh(z);
-    case ActivationKind::sigmoid: return 1 / (1 + std::exp(-z));
-    default: return z > 0 ? z : static_cast<double>(negative_slope(a)) * z;
-  }
-}
+using Values = Doubles;
 
 // A batch through the model in float64. Training: batch statistics and dropout masks of step `step`; else inference.
 struct Plain {
@@ -75,7 +68,7 @@ struct Plain {
           for (std::int64_t p = 0; p < positions; ++p) {
             const auto k = static_cast<std::size_t>(c * positions + p);
             const double z = (x[n][k] - mean) / std::sqrt(variance + static_cast<double>(1e-5F)) * w[ci] + b[ci];
-            y[n][k] = activated(l.activation, z);
+            y[n][k] = activate(l.activation, z);
           }
       }
       return y;
@@ -85,7 +78,7 @@ struct Plain {
         for (std::size_t m = 0; m < y[n].size(); ++m) {
           double z = b[m];
           for (std::size_t k = 0; k < x[n].size(); ++k) z += w[m * x[n].size() + k] * x[n][k];
-          y[n][m] = activated(l.activation, z);
+          y[n][m] = activate(l.activation, z);
         }
         continue;
       }
@@ -123,7 +116,7 @@ struct Plain {
                                              ((o * in.channels + c) * l.window.height + a) * l.window.width + d)];
                 }
             double& result = y[n][at(out, o, h, v)];
-            if (conv) result = activated(l.activation, sum + b[static_cast<std::size_t>(o)]);
+            if (conv) result = activate(l.activation, sum + b[static_cast<std::size_t>(o)]);
             if (l.kind == LayerKind::max_pool) result = most;
             if (l.kind == LayerKind::average_pool) result = sum / static_cast<double>(l.window.height * l.window.width);
           }
