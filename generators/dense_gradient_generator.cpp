@@ -113,16 +113,18 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   void generate() {
     const Var feature("feature"), unit("unit");
     const Expr batch = x.dim(1).extent();
-    const Tile::Operands operands{batch,
-                                  dz.dim(0).extent(),
-                                  x.dim(0).extent(),
-                                  [&](Expr n, Expr m) { return dz(m, n); },
-                                  [&](Expr n, Expr k) { return x(k, n); },
-                                  Layout::column_contiguous};
+    weight_result_(feature, unit) = nothing();
+    Tile::Operands operands{batch,
+                            dz.dim(0).extent(),
+                            x.dim(0).extent(),
+                            [&](Expr n, Expr m) { return dz(m, n); },
+                            [&](Expr n, Expr k) { return x(k, n); },
+                            Layout::column_contiguous};
+    // Of SGD's one array the hardware sees to that by itself.
+    if (weights_->types().size() > 1) operands.read_back = weight_result_.output_buffers();
     const Contraction::Epilogue epilogue = [&](Expr gradient, Expr k, Expr m) {
       return step(weight_result_(k, m), gradient, true);
     };
-    weight_result_(feature, unit) = nothing();
     if (in_few_rows()) {
       few_ = FewRows("weight_gradient", hardware_facts(get_target()), operands);
       few_.store(weight_result_, epilogue);

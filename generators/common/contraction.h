@@ -61,6 +61,7 @@ class Contraction {
     if (gpu) {
       Tile::Operands direct = operands;
       direct.layout = Layout::depth_contiguous;  // nothing is packed: each thread reads what it needs, clamped
+      direct.read_back.clear();                  // other threads of the block work while one waits
       const int width = facts.gpu_thread_tile_x;
       add(name, {facts.gpu_thread_tile_y, width, 1}, direct, 0, (operands.cols + width - 1) / width, Walk::panels,
           true);
@@ -188,6 +189,7 @@ class Contraction {
     // Or operands would be copied for nothing.
     if (o.copy_a || walk == Walk::depth_in_blocks) o.depth = select(panels > 0, o.depth, 0);
     if (walk == Walk::in_place) o.layout = Layout::in_place;
+    if (walk == Walk::depth_in_blocks) o.read_back.clear();  // the sums of a block lie in between
     const Expr width = panels * shape.cols();
     const Expr cols = partial ? min(width, o.cols - first_col) : width;
     // No rows either where there are no columns: A would be packed for them.

@@ -10,9 +10,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "Halide.h"
 #include "hardware.h"
+#include "prefetch.h"
 
 namespace kindling {
 
@@ -50,6 +52,7 @@ class Tile {
     Operand a, b;
     Layout layout = Layout::depth_contiguous;  ///< of B
     bool copy_a = false;  ///< pack A too, which must be contiguous along its rows: for strided reads that would miss
+    std::vector<Halide::OutputImageParam> read_back = {};  ///< by the epilogue at the tile's place: fetched meanwhile
   };
 
   /// `a` and `b` are only ever asked for indices inside [0, rows) and [0, cols): the tail of the last tile repeats the
@@ -80,7 +83,10 @@ class Tile {
       b_(col_in_, depth_, panel_) = source_(depth_, first_col + panel_ * shape.cols() + col_in_);
     }
     sum_(col_in_, row_in_, panel_, row_tile_) = 0.0F;
-    sum_(col_in_, row_in_, panel_, row_tile_) += a_(row_in_, k_, row_tile_) * b_(col_in_, k_, panel_);
+    const PrefetchedTile tile{operands.read_back, first_col + panel_ * shape.cols(), row_tile_ * shape.rows, shape.rows,
+                              shape.cols()};
+    const Expr a = fetching(a_(row_in_, k_, row_tile_), tile, k_, row_in_);
+    sum_(col_in_, row_in_, panel_, row_tile_) += a * b_(col_in_, k_, panel_);
   }
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
