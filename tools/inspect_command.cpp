@@ -23,6 +23,7 @@ struct InspectArguments {
   std::string file;
   std::string model;
   std::string features;
+  std::optional<std::size_t> features_layer;
   std::int64_t samples = 1000;
   bool curvature = false;
   std::string loss = "cross_entropy";
@@ -55,6 +56,8 @@ void check_options(const CLI::App& verb, const InspectArguments& arguments) {
     throw Error(ErrorCode::usage, "--samples says how many of --data, found no --data");
   if (!arguments.features.empty() && arguments.data.spec.empty())
     throw Error(ErrorCode::usage, "--features are those of samples: name a data set (--data)");
+  if (arguments.features_layer && arguments.features.empty())
+    throw Error(ErrorCode::usage, "--features-layer says whose outputs --features writes, found no --features");
   if (arguments.curvature && arguments.data.spec.empty())
     throw Error(ErrorCode::usage, "--curvature is that of a loss on data: name a data set (--data)");
 }
@@ -78,9 +81,10 @@ Sampled sample(const Model& model, const Dataset& data, std::int64_t most, const
   return result;
 }
 
-// What the last layer with neurons gets for the samples, with their labels.
-void write_features(const std::string& path, const Model& model, const Sampled& samples, const Context& context) {
-  const Tensor x = layer_inputs(model, model.last_neuron_layer(), samples.x, context);
+// What comes out of the first `layers` layers for the samples, with their labels.
+void write_features(const std::string& path, const Model& model, std::size_t layers, const Sampled& samples,
+                    const Context& context) {
+  const Tensor x = layer_inputs(model, layers, samples.x, context);
   const std::span<const float> features = x.flat();
   const auto count = static_cast<std::int64_t>(samples.labels.size());
   Weights arrays;
@@ -95,6 +99,11 @@ void run_inspect(const CLI::App& verb, const InspectArguments& arguments, const 
   Model model = named_model(arguments.model, arguments.file);
   load_weights(model, arguments.file);
   check_finite(model);
+  const std::size_t layers = arguments.features_layer.value_or(model.last_neuron_layer());
+  if (arguments.features_layer && (layers < 1 || layers > model.layers().size())) {
+    throw Error(ErrorCode::usage, fmt::format("--features-layer: expected 1 to {}, the layers of {}, found {}",
+                                              model.layers().size(), model.description(), layers));
+  }
   ProgressPrinter printer(globals.quiet, ProgressPrinter::Lines::every);
   Context context = globals.context();
   context.progress = [&](const Progress& p) { printer.show(p); };
@@ -106,7 +115,7 @@ void run_inspect(const CLI::App& verb, const InspectArguments& arguments, const 
     data_name = data.name;
     samples = sample(model, data, arguments.samples, context);
   }
-  if (!arguments.features.empty()) write_features(arguments.features, model, *samples, context);
+  if (!arguments.features.empty()) write_features(arguments.features, model, layers, *samples, context);
   const Inspection inspection = inspect(model, samples ? samples->x.view() : ConstTensorView(), context);
   std::optional<CurvatureReport> curvature;
   if (arguments.curvature) {
@@ -140,6 +149,8 @@ void add_inspect_command(CLI::App& program, GlobalOptions& globals) {
   verb->add_option("--samples", arguments->samples, "The first N training samples of --data")->capture_default_str();
   verb->add_option("--features", arguments->features,
                    "Write what the last layer gets for these samples (x) and their labels (y), .npz or .safetensors");
+  verb->add_option("--features-layer", arguments->features_layer,
+                   "Write the outputs of this layer instead, counted from 1");
   const std::string group = "Curvature";
   verb->add_flag("--curvature", arguments->curvature,
                  "Jacobian norms and the Hessian's ends, layer by layer, with the bounds and steps; needs --data")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The experiments of docs/bottleneck.md: bottleneck.sh PROGRAM DATA RESULTS PART...
 # DATA holds the folders mnist and cifar10. Results are lines of files in RESULTS, trainings leave checkpoints beside them:
-# stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full table2 table3
+# stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full-small table1-full planes embeddings table2 table3
 # table3-cifar. ITERATIONS, SEEDS and THREADS may be set.
 set -eu
 program=$1 data=$2 results=$3; shift 3
@@ -24,6 +24,13 @@ table1() {
   train "$file" "$tag-ce-$seed" "${net[@]}" "${share[@]}" --objective regularized --beta 0 --gamma 0 --iterations 5000 --trace-every 500
   train "$file" "$tag-ib-$seed" "${net[@]}" "${share[@]}" --objective bottleneck "${critics[@]}"
   train "$file" "$tag-first-$seed" "${net[@]}" "${share[@]}" --objective bottleneck --beta 0 "${critics[@]}"
+}
+
+# weights NAME OPTIONS...: the weights after a training, once.
+weights() {
+  local file=$results/$1.weights.safetensors; shift
+  [ -e "$file" ] || "$program" train "${common[@]}" --method xavier:distribution=uniform --data "$data/mnist" --standardise scale --seed 1 \
+    --out "$file" "$@"
 }
 
 small=(--critic-widths 256-256 --critic-lr 5e-4)
@@ -50,9 +57,28 @@ for part in "$@"; do
         table1 bottleneck-mnist.jsonl small "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000 \
           --post-iterations 2000
       done;;
+    planes)  # figures 3 and 4, with small critics
+      for decay in 0 0.001; do
+        plane=$results/plane-ce-$decay.jsonl
+        [ -e "$plane" ] || "$program" train "${common[@]}" --model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" \
+          --standardise scale --seed 1 --optimizer adam --lr 0.001 --weight-decay $decay --epochs 20 "${small[@]}" --plane "$plane"
+      done
+      train bottleneck-planes.jsonl planes --model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" --standardise scale \
+        --seed 1 --objective bottleneck "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}" --plane "$results/plane-ib.jsonl";;
+    embeddings)  # figure 5: the first hidden layer by beta, and the outputs at 1 %
+      for beta in 100 0.001; do
+        weights "first-layer-$beta" --model 784-512-10 --objective bottleneck --beta $beta "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}"
+      done
+      weights outputs-ce --model 784-512-512-10 --limit-train 600 --objective regularized --beta 0 --gamma 0 --iterations 5000
+      weights outputs-ib --model 784-512-512-10 --limit-train 600 --objective bottleneck "${small[@]}" --warmup 1000 \
+        --iterations "${ITERATIONS:-5000}" --post-iterations 2000;;
     table1)  # 1 % of MNIST, critics of the paper
       for seed in $seeds; do
         table1 bottleneck-mnist.jsonl paper "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}"
+      done;;
+    table1-full-small)  # all of MNIST, small critics
+      for seed in $seeds; do
+        table1 bottleneck-mnist.jsonl full-small "$seed" --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000 --post-iterations 2000
       done;;
     table1-full)
       for seed in $seeds; do table1 bottleneck-mnist.jsonl full "$seed" --iterations "${ITERATIONS:-500}"; done;;

@@ -116,6 +116,16 @@ TEST_CASE("inspect --features writes what the last layer gets", "[inspect]") {
   }
   CHECK(largest > 1);
   CHECK(worst < 1);
+  const auto of_layer = [&](const std::string& layer) {
+    return run_program(
+        {"inspect", file, "--data", spec, "--samples", "70", "--features", out, "--features-layer", layer});
+  };
+  REQUIRE(of_layer("2").status == 0);
+  CHECK(read_weights(out).find("x")->shape == std::vector<std::int64_t>{70, 10});
+  REQUIRE(of_layer("1").status == 0);
+  CHECK(read_weights(out).find("x")->data == x.data);
+  check_failure(of_layer("3"), 2, {"--features-layer", "1 to 2", "found 3"});
+  check_failure(run_program({"inspect", file, "--features-layer", "1"}), 2, {"--features-layer", "--features"});
   check_failure(run_program({"inspect", file, "--features", out}), 2, {"--features", "--data"});
   const std::string text = (folder / "features.txt").string();
   check_failure(run_program({"inspect", file, "--data", spec, "--features", text}), 2, {"features.txt"});
