@@ -4,6 +4,8 @@
   figures.py propagation OUT.png TITLE RESULT.json [BOUNDARY ...]   RESULT: kindling theory propagate ... --json
   figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
   figures.py noise OUT.png RUNS.jsonl                               RUNS: kindling information --noise-variance ... --results
+  figures.py curves OUT.png RUNS.jsonl                              RUNS: kindling compare --curve-at ... --results
+  figures.py steps OUT.png RUNS.jsonl                               RUNS: kindling train --objective regularized --results
   figures.py teacher OUT.png RUNS.jsonl SAMPLES                     RUNS: kindling evaluate teacher --results, those of so many samples
 """
 import json
@@ -130,8 +132,55 @@ def noise(out, path):
     figure.savefig(out, dpi=90)
 
 
+def curves(out, path):
+    """Training accuracy against steps, a panel a data set, mean and standard deviation over seeds."""
+    panels = defaultdict(lambda: defaultdict(list))
+    for line in open(path):
+        run = json.loads(line)
+        if "train_errors" in run:
+            panels[run["data"]["name"]][run["method"]].append((run["train"]["curve_at"], run["train_errors"]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3.4), squeeze=False)
+    for axis, (name, methods) in zip(axes[0], panels.items()):
+        for place, (method, runs) in enumerate(methods.items()):
+            steps = runs[0][0]
+            values = [[1 - e for e in errors] for _, errors in runs]
+            mean = [sum(v[i] for v in values) / len(values) for i in range(len(steps))]
+            spread = [math.sqrt(sum((v[i] - m) ** 2 for v in values) / len(values)) for i, m in enumerate(mean)]
+            colour = plt.cm.tab10(place % 10)
+            axis.plot(steps, mean, "--" if "he-matched" in method else "-", color=colour, linewidth=1.2, label=method)
+            axis.fill_between(steps, [m - s for m, s in zip(mean, spread)], [m + s for m, s in zip(mean, spread)],
+                              color=colour, alpha=0.15, linewidth=0)
+        axis.set_xscale("log")
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("steps")
+    axes[0][0].set_ylabel("training accuracy")
+    axes[0][0].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
+def steps(out, path):
+    """Test accuracy against steps of end-to-end trainings, a panel a network and number of training samples."""
+    panels = defaultdict(list)
+    for line in open(path):
+        result = json.loads(line)
+        run = result["run"]
+        panels[(run["data"]["name"], run["data"]["train"])].append((run, result["report"]["trace"]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3.4), squeeze=False)
+    for axis, ((name, count), runs) in zip(axes[0], panels.items()):
+        for run, trace in runs:
+            axis.plot([point["step"] for point in trace], [100 - 100 * point["test_error"] for point in trace], linewidth=1.2,
+                      label=f"({run['alpha']:g}, {run['beta']:g}, {run['gamma']:g})")
+        axis.set_title(f"{name}, {count} samples", fontsize=9)
+        axis.set_xlabel("steps")
+        axis.legend(fontsize=7, title="(α, β, γ)", title_fontsize=7)
+    axes[0][0].set_ylabel("test accuracy %")
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+
+
 if __name__ == "__main__":
-    commands = {"propagation": propagation, "phases": phases, "teacher": teacher, "noise": noise}
+    commands = {"propagation": propagation, "phases": phases, "teacher": teacher, "noise": noise, "curves": curves, "steps": steps}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

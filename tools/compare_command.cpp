@@ -112,6 +112,9 @@ void add_compare_command(CLI::App& program, GlobalOptions& globals) {
   verb->add_option("--reach", arguments->options.reach,
                    "Error for 'epochs to reach', a fraction (default: for each model the largest of its methods' mean "
                    "final errors)");
+  verb->add_option("--curve-at", arguments->options.curve_at,
+                   "Also measure the training accuracy after these numbers of steps, joined by ','")
+      ->delimiter(',');
   add_data_options(*verb, arguments->data, "always needed");
   add_train_options(*verb, arguments->train);
   add_global_options(*verb, globals);

@@ -69,6 +69,7 @@ json row_json(const ComparisonRow& row) {
                  {"reached", row.reached},
                  {"epochs_to_reach", row.epochs_to_reach},
                  {"init_seconds", row.init_seconds}};
+  for (const Estimate& e : row.train_errors) result["train_errors"].push_back(estimate_json(e));
   if (row.reference.empty()) return result;
   // JSON has no infinity; where all differences are equal t is given as null.
   result["difference"] = {{"reference", row.reference},
@@ -105,6 +106,7 @@ json run_json(const CompareRun& run) {
     test.push_back(e.test_error);
   }
   result["epochs"] = {{"train_loss", losses}, {"validation_error", validation}, {"test_error", test}};
+  if (!run.train_errors.empty()) result["train_errors"] = run.train_errors;
   return result;
 }
 
@@ -129,6 +131,25 @@ std::vector<std::string> cells_of(const ComparisonRow& row, std::size_t index,
                                p_text(row.difference.p), p_text(row.p_adjusted), verdict});
   }
   return cells;
+}
+
+// Training accuracy after the steps of the curve.
+std::string curve_text(const ComparisonTable& table, const CompareOptions& options) {
+  if (options.curve_at.empty()) return "";
+  std::vector<std::string> header = {"training accuracy % after steps"};
+  for (const std::int64_t step : options.curve_at) header.push_back(std::to_string(step));
+  TextTable text(header);
+  for (const auto& [model, reach] : table.reach) {
+    text.add_title(model);
+    for (const ComparisonRow& row : table.rows) {
+      if (row.model != model || row.train_errors.empty()) continue;
+      std::vector<std::string> cells = {"    " + row.method};
+      for (const Estimate& e : row.train_errors)
+        cells.push_back(fmt::format("{:.2f}{}", 100 - 100 * e.mean, half_width_text(e)));
+      text.add(cells);
+    }
+  }
+  return text.text() + "\n";
 }
 
 std::string legend(const ComparisonTable& table, std::size_t seeds) {
@@ -169,7 +190,7 @@ std::string comparison_text(const Comparison& comparison, const CompareOptions& 
     if (!run.failure.empty())
       notes += fmt::format("note: {} {} seed {} failed: {}\n", run.model, run.method, run.seed, run.failure);
   }
-  return text.text() + "\n" + legend(table, options.seeds.size()) + notes;
+  return text.text() + "\n" + curve_text(table, options) + legend(table, options.seeds.size()) + notes;
 }
 
 json comparison_json(const Comparison& comparison, const CompareOptions& options) {
@@ -183,6 +204,7 @@ json comparison_json(const Comparison& comparison, const CompareOptions& options
           {"version", version()},
           {"seeds", options.seeds},
           {"metric", to_string(comparison.table.metric)},
+          {"curve_at", options.curve_at},
           {"comparisons", comparison.table.comparisons},
           {"reach", reach},
           {"table", rows},

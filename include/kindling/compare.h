@@ -35,6 +35,8 @@ struct CompareOptions {
   std::string results;  ///< file that keeps every finished run; empty: none
   int jobs = 1;         ///< runs at once; with more than one each run has one thread
   ErrorMetric metric = ErrorMetric::automatic;
+  std::vector<std::int64_t> curve_at;  ///< numbers of steps after which the training error is measured as well,
+                                       ///< rising; 0: before the first step
   double reach = 0;  ///< test error, a fraction, for "epochs to reach"; 0: for each model the largest of its methods'
                      ///< mean final errors
 };
@@ -47,10 +49,12 @@ struct CompareRun {
   double init_seconds = 0;
   std::string init_report;  ///< JSON object: the method's report without lists per neuron
   TrainResult training;     ///< no epochs when the run failed
-  std::string failure;      ///< empty, or the message of the Error{numerical} that ended the run
-  std::string target;       ///< hardware target it ran on
-  std::string version;      ///< of the library that made it
-  bool resumed = false;     ///< taken from the results file
+  /// Fraction of the training split that is misclassified after each of the steps of CompareOptions::curve_at.
+  std::vector<double> train_errors;
+  std::string failure;   ///< empty, or the message of the Error{numerical} that ended the run
+  std::string target;    ///< hardware target it ran on
+  std::string version;   ///< of the library that made it
+  bool resumed = false;  ///< taken from the results file
 };
 
 /// One model and method over all seeds. Means are taken over the runs that did not fail.
@@ -65,9 +69,10 @@ struct ComparisonRow {
   Estimate chosen_test_error;  ///< NaN without a validation split
   double chosen_epoch = 0;     ///< mean
   Estimate final_test_error;
-  int reached = 0;             ///< runs whose test error came down to the table's reach
-  double epochs_to_reach = 0;  ///< mean over those; NaN when none did
-  double init_seconds = 0;     ///< mean
+  int reached = 0;                     ///< runs whose test error came down to the table's reach
+  double epochs_to_reach = 0;          ///< mean over those; NaN when none did
+  double init_seconds = 0;             ///< mean
+  std::vector<Estimate> train_errors;  ///< at the steps of CompareOptions::curve_at
   /// What the row is compared with: its control, or the baseline for rows that have none; empty for the baseline.
   std::string reference;
   PairedTest difference;     ///< of the metric, this row minus the reference, over the seeds where neither failed

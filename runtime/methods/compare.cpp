@@ -2,6 +2,7 @@
 #include <kindling/compare.h>
 #include <kindling/error.h>
 #include <kindling/targets.h>
+#include <kindling/train_observer.h>
 
 #include <algorithm>
 #include <atomic>
@@ -137,11 +138,16 @@ class Runner {
                              p.detail));
         };
       }
-      run.training = train(model, data_, options_.train, context);
+      TrainObserver curve{options_.curve_at, {}};
+      curve.look = [&](std::int64_t, const Model& now) {
+        run.train_errors.push_back(evaluate(now, data_, data_.train, context).error);
+      };
+      run.training = train(model, data_, options_.train, curve, context);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::numerical) throw;
       run.failure = error.what();
       run.training = {};
+      run.train_errors.clear();
     }
     return run;
   }
@@ -208,6 +214,7 @@ Comparison run_comparison(const CompareOptions& wanted, const Dataset& data, con
   const std::vector<PlannedMethod> plan = plan_methods(options);
   if (data.test.count == 0)
     throw Error(ErrorCode::bad_input, fmt::format("data set '{}' has no test split to compare on", data.name));
+  check_curve(options, data.train.count);
   if (options.metric == ErrorMetric::chosen && data.validation.count == 0) {
     throw Error(ErrorCode::usage,
                 "the error at the epoch that validation chose was asked for, but there is no validation split");
@@ -216,7 +223,7 @@ Comparison run_comparison(const CompareOptions& wanted, const Dataset& data, con
   Comparison comparison;
   std::unique_ptr<ResultsFile> file;
   if (!options.results.empty()) {
-    file = std::make_unique<ResultsFile>(options.results, run_settings(data, options.train));
+    file = std::make_unique<ResultsFile>(options.results, run_settings(data, options));
     comparison.notes = file->notes();
   }
   for (const std::string& model : options.models) {

@@ -3,6 +3,7 @@
 
 #include <kindling/compare.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,5 +21,7 @@ std::vector<PlannedMethod> plan_methods(const CompareOptions& options);
 
 /// Throws Error{usage}, see run_comparison.
 void check_options(const CompareOptions& options);
+/// Likewise, of the steps of the curve, once the number of training samples is known.
+void check_curve(const CompareOptions& options, std::int64_t samples);
 
 }  // namespace kindling

@@ -124,6 +124,7 @@ json to_json(const CompareRun& run, const RunSettings& settings) {
     return line;
   }
   line["epochs"] = epoch_lists(run.training.epochs);
+  if (!run.train_errors.empty()) line["train_errors"] = run.train_errors;
   line["summary"] = {{"min_test_error", summary.min_test_error},
                      {"min_test_epoch", summary.min_test_epoch},
                      {"chosen_test_error", summary.chosen_test_error},
@@ -145,14 +146,17 @@ CompareRun run_from(const json& line) {
   run.version = line.at("version");
   run.failure = line.value("failure", "");
   if (run.failure.empty()) run.training.epochs = epochs_from(line.at("epochs"));
+  run.train_errors = line.value("train_errors", std::vector<double>());
   run.resumed = true;
   return run;
 }
 
 }  // namespace
 
-RunSettings run_settings(const Dataset& data, const TrainOptions& options) {
-  return {data_settings(data), train_settings(options)};
+RunSettings run_settings(const Dataset& data, const CompareOptions& options) {
+  json train = train_settings(options.train);
+  if (!options.curve_at.empty()) train["curve_at"] = options.curve_at;
+  return {data_settings(data), train};
 }
 
 ResultsFile::ResultsFile(std::string path, RunSettings settings)

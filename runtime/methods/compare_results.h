@@ -16,9 +16,9 @@ namespace kindling {
 /// taken for each other.
 struct RunSettings {
   nlohmann::json data;   // name, sizes, fingerprint of the contents
-  nlohmann::json train;  // options that matter for the chosen optimiser
+  nlohmann::json train;  // options that matter for the chosen optimiser, and the steps of the curve if there is one
 };
-RunSettings run_settings(const Dataset& data, const TrainOptions& options);
+RunSettings run_settings(const Dataset& data, const CompareOptions& options);
 
 class ResultsFile {
  public:

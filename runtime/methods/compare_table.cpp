@@ -48,6 +48,11 @@ ComparisonRow describe(const RunsBySeed& finished) {
   row.chosen_test_error = estimate_mean(summaries(&ResultSummary::chosen_test_error));
   row.chosen_epoch = std::isnan(row.chosen_test_error.mean) ? nan : mean_of(summaries(&ResultSummary::chosen_epoch));
   row.final_test_error = estimate_mean(summaries(&ResultSummary::final_test_error));
+  const std::size_t points = finished.empty() ? 0 : finished.begin()->second->train_errors.size();
+  for (std::size_t i = 0; i < points; ++i) {
+    row.train_errors.push_back(
+        estimate_mean(collect(finished, [i](const CompareRun& run) { return run.train_errors.at(i); })));
+  }
   return row;
 }
 
@@ -119,6 +124,21 @@ void check_options(const CompareOptions& options) {
   check(seeds.size() == options.seeds.size(), "a seed was given twice");
   const std::set<std::string> models(options.models.begin(), options.models.end());
   check(models.size() == options.models.size(), "a model was given twice");
+}
+
+void check_curve(const CompareOptions& options, std::int64_t samples) {
+  const std::int64_t batch = std::min(options.train.batch, samples);
+  const std::int64_t steps = options.train.epochs * ((samples + batch - 1) / std::max<std::int64_t>(batch, 1));
+  std::int64_t before = -1;
+  for (const std::int64_t step : options.curve_at) {
+    if (step <= before || step > steps) {
+      throw Error(
+          ErrorCode::usage,
+          fmt::format("steps of the curve: expected rising numbers from 0 to {}, the training's last step, found {}{}",
+                      steps, step, before < 0 ? "" : fmt::format(" after {}", before)));
+    }
+    before = step;
+  }
 }
 
 std::vector<PlannedMethod> plan_methods(const CompareOptions& options) {

@@ -262,6 +262,47 @@ TEST_CASE("a run that diverges is counted, kept and does not end the comparison"
   CHECK(again.runs[2].failure == comparison.runs[2].failure);
 }
 
+TEST_CASE("a comparison measures the training error between its steps", "[compare]") {
+  const TempDir folder;
+  CompareOptions options = small_options();
+  options.controls = false;
+  const Comparison plain = run_comparison(options, clouds(), two_threads());
+  const std::int64_t samples = clouds().train.count,
+                     per_epoch = (samples + options.train.batch - 1) / options.train.batch;
+  options.curve_at = {0, 1, per_epoch};
+  options.results = (folder / "runs.jsonl").string();
+  const Comparison curved = run_comparison(options, clouds(), two_threads());
+  check_same_results(plain, curved);  // looking changes nothing
+  for (const CompareRun& run : curved.runs) {
+    REQUIRE(run.train_errors.size() == 3);
+    // The first point is that of the untrained network, the last one that of one epoch alone.
+    Model model = Model::parse(run.model);
+    Context context;
+    context.seed = run.seed;
+    initialize(model, MethodSpec::parse(run.method), &clouds(), context);
+    CHECK(run.train_errors[0] == evaluate(model, clouds(), clouds().train, context).error);
+    TrainOptions once = options.train;
+    once.epochs = 1;
+    (void)train(model, clouds(), once, context);
+    CHECK(run.train_errors[2] == evaluate(model, clouds(), clouds().train, context).error);
+    CHECK(run.train_errors[2] < run.train_errors[0]);
+  }
+  const ComparisonRow& row = curved.table.rows.front();
+  REQUIRE(row.train_errors.size() == 3);
+  CHECK(row.train_errors[1].mean == Approx((curved.runs[0].train_errors[1] + curved.runs[1].train_errors[1]) / 2));
+  const Comparison again = run_comparison(options, clouds(), two_threads());
+  CHECK(resumed(again) == 4);
+  CHECK(again.runs[3].train_errors == curved.runs[3].train_errors);
+  // Runs without these points, or with others, are other runs.
+  options.curve_at = {1};
+  CHECK(resumed(run_comparison(options, clouds(), two_threads())) == 0);
+  for (const std::vector<std::int64_t>& wrong : {std::vector<std::int64_t>{-1}, {2, 2}, {3, 1}, {2 * per_epoch + 1}}) {
+    options.curve_at = wrong;
+    expect_error(ErrorCode::usage, {"curve", std::to_string(2 * per_epoch), std::to_string(wrong.back())},
+                 [&] { (void)run_comparison(options, clouds(), two_threads()); });
+  }
+}
+
 TEST_CASE("the table's numbers", "[compare]") {
   const std::vector<CompareRun> runs = {
       made_run("xavier", 0, {0.5, 0.30, 0.32}), made_run("xavier", 1, {0.5, 0.36, 0.34}),

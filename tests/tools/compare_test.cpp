@@ -40,6 +40,16 @@ TEST_CASE("compare prints one table with controls", "[compare]") {
   CHECK(plain.out.find("the minimum test error") != std::string::npos);
 }
 
+TEST_CASE("compare --curve-at prints a second table", "[compare]") {
+  const Outcome run = run_program(with_methods({"--no-controls", "--quiet", "--curve-at", "0,2"}));
+  INFO(run.error);
+  REQUIRE(run.status == 0);
+  const std::size_t table = run.out.find("training accuracy % after steps");
+  REQUIRE(table != std::string::npos);
+  CHECK(run.out.find("ibci:k=2", table) != std::string::npos);
+  check_failure(run_program(with_methods({"--quiet", "--curve-at", "2,1"})), 2, {"curve", "1 after 2"});
+}
+
 TEST_CASE("compare with one seed has no intervals", "[compare]") {
   const Outcome run = run_program({"compare", "--model", "256-10", "--methods", "xavier", "he", "--data", glyphs,
                                    "--epochs", "1", "--seeds", "1", "--seed", "4", "--quiet"});
