@@ -13,18 +13,21 @@ struct PrefetchedTile {
   std::vector<Halide::OutputImageParam> arrays;
   Halide::Expr first_col, first_row;
   int rows = 1, cols = 1;
+
+  static constexpr int line = 64 / sizeof(float);
+  [[nodiscard]] int lines() const { return (cols + line - 1) / line + 1; }  // of a row, which need not begin with one
+  /// Steps in which all lines have been named.
+  [[nodiscard]] int steps() const { return rows * lines(); }
 };
 
-/// `value`, the element of operand A for row `row_in` of the tile in step `k` of its sum. On the way the step of row i
-/// fetches a line of array i, those of the tile's first row first; beyond the last one it names that one again.
+/// `value`, the element of operand A for row `row_in` of the tile, in step `k` < steps() of its sum. On the way the
+/// step of row i fetches a line of array i.
 inline Halide::Expr fetching(Halide::Expr value, const PrefetchedTile& tile, const Halide::Expr& k,
                              const Halide::Expr& row_in) {
   using namespace Halide;
   using Internal::Call;
-  constexpr int line = 64 / sizeof(float);
-  const int lines = (tile.cols + line - 1) / line + 1;  // rows need not begin with a line
-  const Expr row = tile.first_row + min(k / lines, tile.rows - 1);
-  const Expr col = tile.first_col + min(k % lines * line, tile.cols - 1);
+  const Expr row = tile.first_row + k / tile.lines();
+  const Expr col = tile.first_col + min(k % tile.lines() * PrefetchedTile::line, tile.cols - 1);
   for (int i = 0; i < static_cast<int>(tile.arrays.size()); ++i) {
     const OutputImageParam& array = tile.arrays[i];
     const Expr base = Internal::Variable::make(Handle(), array.name(), array.parameter());

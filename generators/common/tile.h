@@ -62,7 +62,6 @@ class Tile {
       : shape_(shape),
         layout_(operands.layout),
         copies_a_(operands.copy_a),
-        k_(0, operands.depth, "k_" + name),
         a_("a_" + name),
         b_("b_" + name),
         sum_("sum_" + name) {
@@ -83,10 +82,17 @@ class Tile {
       b_(col_in_, depth_, panel_) = source_(depth_, first_col + panel_ * shape.cols() + col_in_);
     }
     sum_(col_in_, row_in_, panel_, row_tile_) = 0.0F;
+    // Fetching is a loop of its own: all through the sum it would cost instructions that narrow vectors do not leave.
     const PrefetchedTile tile{operands.read_back, first_col + panel_ * shape.cols(), row_tile_ * shape.rows, shape.rows,
                               shape.cols()};
-    const Expr a = fetching(a_(row_in_, k_, row_tile_), tile, k_, row_in_);
-    sum_(col_in_, row_in_, panel_, row_tile_) += a * b_(col_in_, k_, panel_);
+    const Expr fetches = operands.read_back.empty() ? 0 : min(tile.steps(), operands.depth);
+    if (!operands.read_back.empty()) {
+      fetch_ = RDom(0, fetches, "fetch_" + name);
+      sum_(col_in_, row_in_, panel_, row_tile_) +=
+          fetching(a_(row_in_, fetch_, row_tile_), tile, fetch_, row_in_) * b_(col_in_, fetch_, panel_);
+    }
+    k_ = RDom(fetches, operands.depth - fetches, "k_" + name);
+    sum_(col_in_, row_in_, panel_, row_tile_) += a_(row_in_, k_, row_tile_) * b_(col_in_, k_, panel_);
   }
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
@@ -102,7 +108,8 @@ class Tile {
   void compute_at(const Halide::LoopLevel& level, const std::optional<Halide::LoopLevel>& pack = {}) {
     sum_.compute_at(level).store_in(Halide::MemoryType::Stack);
     schedule_registers(sum_);
-    schedule_registers(sum_.update(), k_);
+    if (fetch_.defined()) schedule_registers(sum_.update(0), fetch_);
+    schedule_registers(sum_.update(fetch_.defined() ? 1 : 0), k_);
     if (copies_a_) {
       a_.compute_root();
       schedule_copy_of_a();
@@ -235,7 +242,7 @@ class Tile {
 
   Layout layout_;
   bool copies_a_;
-  Halide::RDom k_, copy_a_, copy_b_;
+  Halide::RDom k_, fetch_, copy_a_, copy_b_;
   Halide::Func a_, b_, source_{"source"}, sum_;
   Halide::Var col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, depth_{"depth"},
       index_{"index"};
