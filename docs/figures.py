@@ -139,10 +139,11 @@ def curves(out, path):
         run = json.loads(line)
         if "train_errors" in run:
             panels[run["data"]["name"]][run["method"]].append((run["train"]["curve_at"], run["train_errors"]))
+    names = sorted({method for methods in panels.values() for method in methods})
     figure, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3.4), squeeze=False)
     for axis, (name, methods) in zip(axes[0], panels.items()):
-        for place, (method, runs) in enumerate(methods.items()):
-            steps = runs[0][0]
+        for method, runs in sorted(methods.items()):
+            place, steps = names.index(method), runs[0][0]
             values = [[1 - e for e in errors] for _, errors in runs]
             mean = [sum(v[i] for v in values) / len(values) for i in range(len(steps))]
             spread = [math.sqrt(sum((v[i] - m) ** 2 for v in values) / len(values)) for i, m in enumerate(mean)]
