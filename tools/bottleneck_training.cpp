@@ -22,8 +22,9 @@ constexpr const char* both[] = {
     "--iterations",         "--beta",         "--noise-variance",   "--critic-updates", "--warmup",
     "--warmup-tolerance",   "--product",      "--estimator",        "--through-copy",   "--checkpoint",
     "--checkpoint-seconds", "--trace-every",  "--results",          "--critic-widths",  "--critic-lr",
-    "--leaky-slope",        "--average-rate", "--divergence-limit", "--restarts",       "--restart-factor"};
-constexpr const char* layerwise[] = {"--conv-beta", "--post-iterations", "--post-lr", "--cache-mb"};
+    "--leaky-slope",        "--average-rate", "--divergence-limit", "--restarts",       "--restart-factor",
+    "--post-iterations",    "--post-lr",      "--cache-mb"};
+constexpr const char* layerwise[] = {"--conv-beta"};
 constexpr const char* regularized[] = {"--alpha", "--gamma"};
 constexpr const char* of_plane[] = {"--noise-variance",   "--estimator",   "--critic-widths",
                                     "--critic-lr",        "--leaky-slope", "--average-rate",
@@ -50,7 +51,9 @@ nlohmann::json regularized_json(const RegularizedReport& report) {
                      {"input_nats", number(p.input_nats)},
                      {"test_error", number(p.test_error)}});
   }
-  return {{"trace", trace}, {"restarts", report.restarts}, {"resumed", report.resumed}};
+  nlohmann::json result = {{"trace", trace}, {"restarts", report.restarts}, {"resumed", report.resumed}};
+  if (std::isfinite(report.post_loss)) result["post_loss"] = report.post_loss;
+  return result;
 }
 
 // Ratios before the last layer with neurons and of the outputs.
@@ -94,8 +97,9 @@ void add_objective_options(CLI::App& verb, ObjectiveArguments& a) {
   option("--product", a.product, "Product pairs: second-batch or permutation");
   verb.add_flag("--through-copy", t.gradient_through_copy, "Gradient also through the copy of the layers in the critic")
       ->group(group);
-  option("--post-iterations", o.post_iterations, "Of the linear layer that is trained at the end and folded in");
-  option("--post-lr", o.post_learning_rate, "Its learning rate, Adam");
+  option("--post-iterations", o.post.iterations,
+         "Of the linear layer that is trained at the end and folded in (end to end: with --alpha 0 alone)");
+  option("--post-lr", o.post.learning_rate, "Its learning rate, Adam");
   option("--cache-mb", o.cache_mb, "Memory for frozen outputs, MB");
   option("--trace-every", a.trace_every, "Iterations between two points of the trace (end to end: evaluations too)");
   verb.add_option("--checkpoint", o.checkpoint.path, "A .safetensors file from which a stopped training goes on")
@@ -139,6 +143,12 @@ void check_objective(const CLI::App& verb, const ObjectiveArguments& a) {
       throw Error(ErrorCode::usage, "--weight-decay is no option of --objective bottleneck");
   } else if (a.objective == "regularized") {
     refuse_given(verb, layerwise, a.objective);
+    for (const char* name : {"--post-iterations", "--post-lr", "--cache-mb"})
+      if (given(verb, name) && a.alpha != 0)
+        throw Error(ErrorCode::usage,
+                    fmt::format("{}: with --objective regularized the outputs are post-trained with --alpha 0 alone, "
+                                "found {}",
+                                name, a.alpha));
   } else {
     throw Error(ErrorCode::usage,
                 fmt::format("--objective: expected cross-entropy, bottleneck or regularized, found '{}'", a.objective));
@@ -164,6 +174,8 @@ nlohmann::json train_objective(const CLI::App& verb, const ObjectiveArguments& a
                                       .steps = a.iterations,
                                       .learning_rate = o.learning_rate,
                                       .weight_decay = train.options.optimizer.weight_decay,
+                                      .post = o.post,
+                                      .cache_mb = o.cache_mb,
                                       .evaluate_every = a.trace_every,
                                       .checkpoint = o.checkpoint};
   run.update({{"objective", a.objective},
@@ -179,9 +191,10 @@ nlohmann::json train_objective(const CLI::App& verb, const ObjectiveArguments& a
               {"through_copy", o.terms.gradient_through_copy},
               {"critic", to_json(o.terms.critic)}});
   if (layer_by_layer)
-    run.update({{"conv_beta", o.conv_beta}, {"post", {o.post_iterations, o.post_learning_rate}}});
+    run.update({{"conv_beta", o.conv_beta}, {"post", {o.post.iterations, o.post.learning_rate}}});
   else
     run.update({{"alpha", a.alpha}, {"gamma", a.gamma}, {"weight_decay", end_to_end.weight_decay}});
+  if (!layer_by_layer && a.alpha == 0) run["post"] = {o.post.iterations, o.post.learning_rate};
   ResultLines results(a.results);
   const nlohmann::json* found = results.find(run);
   if (found != nullptr && !weights_wanted) return *found;
@@ -272,6 +285,8 @@ std::string objective_text(const nlohmann::json& line) {
     return line.at(name).is_null() ? std::string("no test split")
                                    : fmt::format("{:.2f} %", 100 * line.at(name).get<double>());
   };
+  const bool post_trained = report.contains("post_loss") && !report.at("post_loss").is_null();
+  if (post_trained) text += fmt::format("post-trained linear layer: loss {}\n", nats(report.at("post_loss")));
   text += fmt::format("\ntest error: {}, training error: {}, in {}\n", percent("test_error"), percent("train_error"),
                       duration_text(line.at("seconds").get<double>()));
   if (!line.at("separation").is_null()) {

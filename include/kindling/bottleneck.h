@@ -43,14 +43,20 @@ struct BottleneckPoint {
   double input_nats = 0;       ///< I(X; L + noise) likewise
 };
 
+/// A linear layer over the outputs, trained at the end by cross entropy and multiplied into the last layer, which
+/// therefore is dense without activation: information does not say which output stands for which class (section 5).
+struct PostTrainingOptions {
+  std::int64_t iterations = 5000;  ///< 0: none is trained
+  double learning_rate = 1e-3;     ///< Adam
+};
+
 struct BottleneckOptions {
   InformationTermOptions terms;
-  double beta = 1e-3;                   ///< weight of I(X; L + noise) for dense layers; 0: I(Y; L) alone
-  double conv_beta = 0;                 ///< the same for convolutions
-  std::int64_t iterations = 5000;       ///< of each layer
-  double learning_rate = 1e-3;          ///< of the network, Adam
-  std::int64_t post_iterations = 5000;  ///< of the linear layer at the end, cross entropy; 0: none is trained
-  double post_learning_rate = 1e-3;
+  double beta = 1e-3;              ///< weight of I(X; L + noise) for dense layers; 0: I(Y; L) alone
+  double conv_beta = 0;            ///< the same for convolutions
+  std::int64_t iterations = 5000;  ///< of each layer
+  double learning_rate = 1e-3;     ///< of the network, Adam
+  PostTrainingOptions post;
   std::int64_t trace_every = 100;  ///< iterations between two points of the report's trace
   double cache_mb = 300;           ///< frozen outputs are kept in memory up to this size, recomputed beyond
   CheckpointOptions checkpoint;
@@ -78,9 +84,8 @@ struct BottleneckReport {
 
 /// Trains the model from its present weights, layer by layer, to maximise I(Y; L_i) - beta I(X; L_i + noise) (eq. 5 and
 /// 7): critics to convergence, then iterations of critic_updates steps of each critic and one step of the layer;
-/// freeze; next. A layer is one with neurons and what follows it (normalisation, pooling) up to the next. Then a linear
-/// layer is trained on the outputs by cross entropy and folded into the last layer, which therefore is dense without
-/// activation.
+/// freeze; next. A layer is one with neurons and what follows it (normalisation, pooling) up to the next. Then the
+/// outputs are post-trained.
 ///
 /// Samples of a batch are drawn with replacement; the partner in a product pair is never the sample itself. Critics see
 /// the layer in inference mode, its own step runs in training mode (batch statistics, dropout).
@@ -98,6 +103,8 @@ struct RegularizedOptions {
   std::int64_t steps = 5000;
   double learning_rate = 1e-3;        ///< Adam
   double weight_decay = 0;            ///< of the network
+  PostTrainingOptions post;           ///< with alpha = 0 alone: otherwise the outputs are in the order of the labels
+  double cache_mb = 300;              ///< memory for the outputs in post-training
   std::int64_t evaluate_every = 500;  ///< steps between two evaluations; 0: at the end alone
   CheckpointOptions checkpoint;
 };
@@ -108,7 +115,8 @@ struct RegularizedPoint {
   double test_error = 0;                   ///< fraction; NaN without a test split
 };
 struct RegularizedReport {
-  std::vector<RegularizedPoint> trace;
+  std::vector<RegularizedPoint> trace;  ///< before post-training
+  double post_loss = 0;                 ///< as in BottleneckReport
   int restarts = 0;
   bool resumed = false;
   double seconds = 0;

@@ -10,17 +10,15 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/device_log.h"
 #include "methods/bottleneck_stage.h"
 #include "methods/checkpoint.h"
+#include "methods/post_training.h"
 #include "nn/batches.h"
-#include "nn/pair_indices.h"
 
 namespace kindling {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr std::int64_t post_window = 100;
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::usage, "bottleneck: " + what); }
 
@@ -37,8 +35,8 @@ void check_options(const Model& model, const Dataset& data, const BottleneckOpti
   check_beta("beta", o.beta);
   check_beta("conv_beta", o.conv_beta);
   if (o.iterations < 0) refuse(fmt::format("iterations: expected 0 or more, found {}", o.iterations));
-  if (o.post_iterations < 0) refuse(fmt::format("post iterations: expected 0 or more, found {}", o.post_iterations));
-  for (const double rate : {o.learning_rate, o.post_learning_rate})
+  if (o.post.iterations < 0) refuse(fmt::format("post iterations: expected 0 or more, found {}", o.post.iterations));
+  for (const double rate : {o.learning_rate, o.post.learning_rate})
     if (!(rate > 0) || !std::isfinite(rate))
       refuse(fmt::format("learning rate: expected a positive number, found {}", rate));
   if (o.trace_every < 1) refuse(fmt::format("trace: expected 1 or more iterations, found {}", o.trace_every));
@@ -46,13 +44,7 @@ void check_options(const Model& model, const Dataset& data, const BottleneckOpti
   check_fits(model, data.train.features, data.classes);
   check_finite(model);
   expect_two_classes(data);
-  const Layer& last = model.layers().back();
-  if (o.post_iterations > 0 && (last.kind != LayerKind::dense || last.activation.kind != ActivationKind::identity)) {
-    refuse(
-        fmt::format("the linear layer is folded into the last one, which must be dense without activation, found {} "
-                    "({}); post_iterations=0 leaves it out",
-                    to_string(last.kind), to_string(last.activation)));
-  }
+  if (o.post.iterations > 0) expect_foldable("bottleneck", model);
 }
 
 nlohmann::json identity_of(const Model& model, const Dataset& data, const BottleneckOptions& o,
@@ -64,73 +56,11 @@ nlohmann::json identity_of(const Model& model, const Dataset& data, const Bottle
                    {"conv_beta", o.conv_beta},
                    {"iterations", o.iterations},
                    {"learning_rate", o.learning_rate},
-                   {"post_iterations", o.post_iterations},
-                   {"post_learning_rate", o.post_learning_rate},
+                   {"post_iterations", o.post.iterations},
+                   {"post_learning_rate", o.post.learning_rate},
                    {"trace_every", o.trace_every}});
   return identity;
 }
-
-// A linear layer over the model's outputs, trained by cross entropy.
-class PostTraining {
- public:
-  PostTraining(const Model& model, const Dataset& data, const BottleneckOptions& options, const Context& context)
-      : data_(data),
-        seed_(context.seed),
-        batch_(options.terms.batch),
-        exec_(kernels::execution(context)),
-        linear_(Model::mlp({model.outputs(), model.outputs()})),
-        outputs_(exec_, model, model.layers().size(), data, data.train, batch_, options.cache_mb * 1e6),
-        trainer_(linear_, batch_, {.kind = OptimizerKind::adam, .learning_rate = options.post_learning_rate}),
-        residency_(exec_) {
-    trainer_.keep_on(residency_, linear_);
-    // The identity: training starts from the outputs as they are.
-    for (std::int64_t i = 0; i < model.outputs(); ++i) linear_.layers().front().weight.view()(i, i) = 1;
-  }
-
-  double step(std::int64_t number) {
-    auto index =
-        random_pairs({seed_, Purpose::pairs, 999, static_cast<std::uint32_t>(number)}, batch_, data_.train.count);
-    index.resize(static_cast<std::size_t>(batch_));
-    outputs_.gather(exec_, index, trainer_.inputs(batch_));
-    gather_labels(data_.train, index, trainer_.labels(batch_));
-    return trainer_.step(exec_, linear_, batch_);
-  }
-
-  // The last layer becomes V W, V b + c; sums in float64.
-  void fold_into(Layer& last) const {
-    kernels::on_host("bottleneck: the post-trained linear layer is folded into the last one");
-    fetch_parameters(linear_);
-    const Layer& linear = linear_.layers().front();
-    const std::int64_t units = last.units(), width = last.fan_in();
-    const Tensor weight = last.weight.clone(), bias = last.bias.clone();
-    for (std::int64_t i = 0; i < units; ++i) {
-      const auto combine = [&](const auto& value, double start) {
-        double sum = start;
-        for (std::int64_t j = 0; j < units; ++j) sum += static_cast<double>(linear.weight.view()(i, j)) * value(j);
-        return static_cast<float>(sum);
-      };
-      for (std::int64_t k = 0; k < width; ++k)
-        last.weight.view()(i, k) = combine([&](std::int64_t j) { return static_cast<double>(weight.view()(j, k)); }, 0);
-      last.bias.data()[i] = combine([&](std::int64_t j) { return static_cast<double>(bias.data()[j]); },
-                                    static_cast<double>(linear.bias.data()[i]));
-    }
-  }
-
-  void archive(StateArchive& archive) {
-    archive_model(archive, "post", linear_);
-    trainer_.archive(archive, "post.trainer");
-  }
-
- private:
-  const Dataset& data_;
-  std::uint64_t seed_;
-  std::int64_t batch_;
-  kernels::Execution exec_;
-  Model linear_;
-  PrefixOutputs outputs_;
-  Trainer trainer_;
-  kernels::Residency residency_;
-};
 
 class BottleneckRun {
  public:
@@ -148,8 +78,8 @@ class BottleneckRun {
   BottleneckReport run() {
     restore();
     while (position_ < static_cast<std::int64_t>(stages_.size())) train_stage();
-    if (options_.post_iterations > 0) post_train();
-    report_.post_loss = options_.post_iterations > 0 ? post_loss_ : nan;
+    if (options_.post.iterations > 0) post_train();
+    report_.post_loss = options_.post.iterations > 0 ? post_loss_ : nan;
     return std::move(report_);
   }
 
@@ -158,8 +88,9 @@ class BottleneckRun {
     const auto number = static_cast<std::size_t>(position_);
     if (number < stages_.size()) {
       stage_ = std::make_unique<BottleneckStage>(model_, stages_[number], number, data_, options_, context_);
-    } else if (options_.post_iterations > 0 && !folded_) {
-      post_ = std::make_unique<PostTraining>(model_, data_, options_, context_);
+    } else if (options_.post.iterations > 0 && !folded_) {
+      post_ = std::make_unique<PostTraining>(model_, data_, options_.post, options_.terms.batch, options_.cache_mb,
+                                             context_);
     }
   }
 
@@ -173,9 +104,7 @@ class BottleneckRun {
 
   void archive(StateArchive& archive, bool restoring) {
     archive.count("position", position_);
-    archive.count("post_steps", post_steps_);
     archive.number("post_loss", post_loss_);
-    archive.number("post_sum", post_sum_);
     std::int64_t folded = folded_ ? 1 : 0;
     archive.count("folded", folded);
     folded_ = folded != 0;
@@ -286,22 +215,14 @@ class BottleneckRun {
   void post_train() {
     while (!folded_) {
       save_if_due();
-      if (post_steps_ == options_.post_iterations) {
-        post_->fold_into(model_.layers().back());
-        folded_ = true;
-        post_.reset();
-        break;
+      if (!post_->done()) {
+        post_->step();
+        continue;
       }
-      const double loss = post_->step(post_steps_++);
-      if (!std::isfinite(loss))
-        throw Error(ErrorCode::numerical,
-                    fmt::format("bottleneck: the linear layer's loss is {} at step {}", loss, post_steps_));
-      post_sum_ += loss;
-      if (post_steps_ % post_window == 0 || post_steps_ == options_.post_iterations) {
-        const std::int64_t count = post_steps_ % post_window == 0 ? post_window : post_steps_ % post_window;
-        post_loss_ = post_sum_ / static_cast<double>(count);
-        post_sum_ = 0;
-      }
+      post_loss_ = post_->loss();
+      post_->fold_into(model_.layers().back());
+      folded_ = true;
+      post_.reset();
     }
     checkpoint_.write([this](StateArchive& a) { archive(a, false); });
   }
@@ -312,8 +233,8 @@ class BottleneckRun {
   const Context& context_;
   Checkpoint checkpoint_;
   std::vector<Stage> stages_;
-  std::int64_t position_ = 0, post_steps_ = 0;
-  double post_loss_ = 0, post_sum_ = 0;
+  std::int64_t position_ = 0;
+  double post_loss_ = 0;
   bool folded_ = false;
   std::unique_ptr<BottleneckStage> stage_;
   std::unique_ptr<PostTraining> post_;

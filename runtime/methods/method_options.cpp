@@ -99,8 +99,8 @@ BottleneckRequest read_bottleneck(OptionReader& reader) {
   o.conv_beta = reader.number("conv_beta", o.conv_beta);
   o.iterations = reader.integer("iterations", o.iterations);
   o.learning_rate = reader.number("lr", o.learning_rate);
-  o.post_iterations = reader.integer("post", o.post_iterations);
-  o.post_learning_rate = reader.number("post_lr", o.post_learning_rate);
+  o.post.iterations = reader.integer("post", o.post.iterations);
+  o.post.learning_rate = reader.number("post_lr", o.post.learning_rate);
   o.cache_mb = reader.number("cache_mb", o.cache_mb);
   t.batch = reader.integer("batch", t.batch);
   t.noise_variance = reader.number("noise_variance", t.noise_variance);

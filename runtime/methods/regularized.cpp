@@ -13,6 +13,7 @@
 #include "kernels/optimizer.h"
 #include "methods/checkpoint.h"
 #include "methods/information_terms.h"
+#include "methods/post_training.h"
 #include "nn/batches.h"
 #include "nn/pair_indices.h"
 #include "nn/stages.h"
@@ -23,6 +24,8 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::uint32_t unit = 900;  // of the random numbers
+
+bool post_trains(const RegularizedOptions& o) { return o.alpha == 0 && o.post.iterations > 0; }
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::usage, "regularized training: " + what); }
 
@@ -43,6 +46,10 @@ void check_options(const Model& model, const Dataset& data, const RegularizedOpt
   expect_two_classes(data);
   if (output_activation(model).kind != ActivationKind::identity)
     refuse("expected logits: the last activation must be identity, found " + to_string(output_activation(model)));
+  if (o.post.iterations < 0) refuse(fmt::format("post iterations: expected 0 or more, found {}", o.post.iterations));
+  if (!(o.post.learning_rate > 0) || !std::isfinite(o.post.learning_rate))
+    refuse(fmt::format("post learning rate: expected a positive number, found {}", o.post.learning_rate));
+  if (post_trains(o)) expect_foldable("regularized training", model);
 }
 
 nlohmann::json identity_of(const Model& model, const Dataset& data, const RegularizedOptions& o,
@@ -56,6 +63,8 @@ nlohmann::json identity_of(const Model& model, const Dataset& data, const Regula
                    {"steps", o.steps},
                    {"learning_rate", o.learning_rate},
                    {"weight_decay", o.weight_decay},
+                   {"post_iterations", post_trains(o) ? o.post.iterations : 0},
+                   {"post_learning_rate", o.post.learning_rate},
                    {"evaluate_every", o.evaluate_every}});
   return identity;
 }
@@ -111,8 +120,10 @@ class RegularizedRun {
       const bool due = options_.evaluate_every > 0 && steps_ % options_.evaluate_every == 0;
       if (due || steps_ == options_.steps) add_point();
     }
+    // Before the linear layer, which takes seconds and is trained anew by whoever goes on from here.
     checkpoint_.write([this](StateArchive& a) { archive(a); });
     residency_.finish();
+    report_.post_loss = post_trains(options_) ? post_train() : nan;
     report_.restarts = terms_.restarts();
     return std::move(report_);
   }
@@ -185,6 +196,16 @@ class RegularizedRun {
     context_.report({"regularized training", steps_, options_.steps,
                      fmt::format("loss {:.4f}, I(Y; Z) {:.3f}, I(X; Z + noise) {:.3f} nats, test error {:.2f} %",
                                  point.loss, point.target_nats, point.input_nats, 100 * point.test_error)});
+  }
+
+  double post_train() {
+    PostTraining post(model_, data_, options_.post, options_.terms.batch, options_.cache_mb, context_);
+    while (!post.done()) {
+      context_.check_stop();
+      post.step();
+    }
+    post.fold_into(model_.layers().back());
+    return post.loss();
   }
 
   void save_if_due() {

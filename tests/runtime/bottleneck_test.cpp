@@ -33,8 +33,8 @@ BottleneckOptions quick() {
   options.terms = quick_terms();
   options.iterations = 80;
   options.learning_rate = 3e-3;
-  options.post_iterations = 300;
-  options.post_learning_rate = 1e-2;
+  options.post.iterations = 300;
+  options.post.learning_rate = 1e-2;
   options.trace_every = 20;
   return options;
 }
@@ -142,7 +142,7 @@ TEST_CASE("a larger beta leaves less information about the input", "[bottleneck]
   const auto input_information = [&](double beta) {
     BottleneckOptions options = quick();
     options.beta = beta;
-    options.post_iterations = 0;
+    options.post.iterations = 0;
     Model model = start("20-16");
     return train_bottleneck(model, data, options, {.seed = 1}).layers[0].input_nats;
   };
@@ -180,7 +180,7 @@ TEST_CASE("a training that was stopped anywhere goes on to the same weights, bit
   options.trace_every = 5;
   options.terms.warmup = 20;
   options.terms.critic.average_rate = 0.1;
-  options.post_iterations = 25;
+  options.post.iterations = 25;
   const Model first = start("20:12,bn,relu,dropout0.2,8,relu,4");
   Model whole = first.clone();
   const BottleneckReport expected = train_bottleneck(whole, data, options, {.seed = 6});
@@ -235,6 +235,7 @@ TEST_CASE("end to end: cross entropy alone, and with both terms", "[bottleneck]"
   const Dataset data = small_data();
   RegularizedOptions options;
   options.terms = quick_terms();
+  options.post = {1000, 1e-2};
   options.steps = 150;
   options.learning_rate = 3e-3;
   options.evaluate_every = 50;
@@ -252,6 +253,19 @@ TEST_CASE("end to end: cross entropy alone, and with both terms", "[bottleneck]"
     if (beta > 0) CHECK(report.trace[3].target_nats > 0.9);
     if (alpha > 0) CHECK(report.trace[3].test_error < 0.15);
     if (alpha > 0) CHECK(report.trace[3].loss < 0.5);
+    // Without cross entropy the outputs know the classes, but only post-training tells which is which.
+    CHECK(std::isnan(report.post_loss) == (alpha > 0));
+    const double error = evaluate(model, data, data.test, {}).error;
+    if (alpha > 0) CHECK(error == report.trace[3].test_error);
+    if (alpha == 0) CHECK(error < 0.2);
+    if (alpha == 0) CHECK(error < report.trace[3].test_error);
+    if (alpha == 0) {
+      options.post.iterations = 0;
+      Model plain = start();
+      train_regularized(plain, data, options, {.seed = 1});
+      CHECK(evaluate(plain, data, data.test, {}).error == report.trace[3].test_error);
+      options.post.iterations = 1000;
+    }
   }
 }
 
@@ -262,6 +276,8 @@ TEST_CASE("end to end: a stop costs nothing either", "[bottleneck]") {
   options.terms = quick_terms();
   options.terms.warmup = 20;
   options.steps = 20;
+  options.alpha = 0;
+  options.post.iterations = 30;
   options.evaluate_every = 4;
   const Model first = start("20:12,relu,dropout0.3,4");
   Model whole = first.clone();
@@ -361,4 +377,7 @@ TEST_CASE("what cannot be trained is refused by name", "[bottleneck]") {
   none.alpha = 1;
   none.gamma = -1;
   expect_error(ErrorCode::usage, {"gamma"}, [&] { train_regularized(model, data, none, {}); });
+  none.gamma = 0;
+  none.post.iterations = -1;
+  expect_error(ErrorCode::usage, {"post iterations", "-1"}, [&] { train_regularized(model, data, none, {}); });
 }

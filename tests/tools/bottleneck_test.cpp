@@ -99,6 +99,9 @@ TEST_CASE("train --objective regularized evaluates along the way", "[bottleneck]
   CHECK(json.at("report").at("trace").size() == 3);
   CHECK(json.at("report").at("trace").at(2).at("input_nats").is_null());
   CHECK(json.at("report").at("trace").at(2).at("test_error") == json.at("test_error"));
+  check_failure(run_program({"train", "--model", "256-16-10", "--method", "he", "--data", glyphs, "--objective",
+                             "regularized", "--post-iterations", "5"}),
+                2, {"--post-iterations", "--alpha 0", "found 1"});
 }
 
 TEST_CASE("init --method bottleneck and its control", "[bottleneck]") {
