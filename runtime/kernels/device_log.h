@@ -1,8 +1,9 @@
 // What a run on a device copies and what it leaves to the host, for its report.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <mutex>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,22 +25,9 @@ class DeviceLog {
   DeviceLog* outer_;
 };
 
-/// What the threads that a run starts have logged: each adds its own log, and at the end of its life, after theirs, all
-/// of it reaches the log of the thread that made it.
-class SharedDeviceLog {
- public:
-  SharedDeviceLog() = default;
-  SharedDeviceLog(const SharedDeviceLog&) = delete;
-  SharedDeviceLog& operator=(const SharedDeviceLog&) = delete;
-  ~SharedDeviceLog();
-
-  void add(const DeviceLog& log);
-
- private:
-  std::mutex mutex_;
-  std::int64_t bytes_to_device_ = 0, bytes_to_host_ = 0;
-  std::vector<std::string> host_steps_;
-};
+/// Runs `work`, which must not throw, on `threads` threads, this one among them. What all of them log reaches the log
+/// of this one.
+void run_on_threads(std::size_t threads, const std::function<void()>& work);
 
 /// The host does a part of the work, in words for a report: "QR factorization of every batch". Said where it is done.
 void on_host(std::string_view step);

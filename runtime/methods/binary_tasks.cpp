@@ -12,7 +12,6 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 
 #include "io/json_lines.h"
 #include "kernels/device_log.h"
@@ -247,18 +246,7 @@ class Runner {
         if (!error) error = std::current_exception();
       }
     };
-    {
-      kernels::SharedDeviceLog shared;
-      std::vector<std::jthread> workers;
-      for (int j = 1; j < options_.jobs; ++j) {
-        workers.emplace_back([&work, &shared] {
-          const kernels::DeviceLog log;
-          work();
-          shared.add(log);
-        });
-      }
-      work();
-    }
+    kernels::run_on_threads(static_cast<std::size_t>(options_.jobs), work);
     if (error) std::rethrow_exception(error);
   }
 

@@ -13,7 +13,6 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <stop_token>
-#include <thread>
 
 #include "kernels/device_log.h"
 #include "kernels/dispatch.h"
@@ -70,19 +69,7 @@ class Runner {
   void run_all() {
     const std::stop_callback forward(context_.stop, [this] { stop_.request_stop(); });
     report("");
-    {
-      kernels::SharedDeviceLog shared;
-      std::vector<std::jthread> workers;
-      const auto jobs = std::min<std::size_t>(static_cast<std::size_t>(options_.jobs), tasks_.size());
-      for (std::size_t i = 1; i < jobs; ++i) {
-        workers.emplace_back([this, &shared] {
-          const kernels::DeviceLog log;
-          work();
-          shared.add(log);
-        });
-      }
-      work();
-    }
+    kernels::run_on_threads(std::min(static_cast<std::size_t>(options_.jobs), tasks_.size()), [this] { work(); });
     if (error_) std::rethrow_exception(error_);
   }
   /// Runs finished now or before.
