@@ -33,8 +33,9 @@ def propagation(out, title, path, *boundaries):
             band = [n["stddev"] or 0 for _, n in known]
             at = [v for v, _ in known]
             axis.plot(at, mean, "o", color=colour, markersize=3, label=f"{layer}")
-            axis.fill_between(at, [m - b for m, b in zip(mean, band)], [m + b for m, b in zip(mean, band)],
-                              color=colour, alpha=0.25, linewidth=0)
+            # A band as wide as the length itself would reach below zero: on the logarithmic axis it is mirrored instead.
+            low = [m - b if b < m / 2 or name == "correlation" else m * m / (m + b) for m, b in zip(mean, band)]
+            axis.fill_between(at, low, [m + b for m, b in zip(mean, band)], color=colour, alpha=0.25, linewidth=0)
             axis.plot(x, [math.nan if row[name]["theory"] is None else row[name]["theory"] for row in rows], "-",
                       color=colour, linewidth=0.8)
     for axis in axes:
