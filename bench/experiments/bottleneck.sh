@@ -2,7 +2,7 @@
 # The experiments of docs/bottleneck.md: bottleneck.sh PROGRAM DATA RESULTS PART...
 # DATA holds the folders mnist and cifar10. Results are lines of files in RESULTS, trainings leave checkpoints beside them:
 # stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full-small table1-full planes embeddings table2 table3
-# table3-cifar. ITERATIONS, SEEDS and THREADS may be set.
+# table3-cifar. ITERATIONS, SEEDS, THREADS and TRACE (steps between two evaluations, end to end) may be set.
 set -eu
 program=$1 data=$2 results=$3; shift 3
 seeds=${SEEDS:-1 2 3} threads=${THREADS:-1}
@@ -108,7 +108,7 @@ for part in "$@"; do
           train bottleneck-end-to-end.jsonl "t3c-$weights-$seed" --method xavier:distribution=uniform --data "$data/cifar10" \
             --model 3x32x32:conv48,conv48,pool2,dropout0.25,conv96,conv96,pool2,dropout0.25,conv192,conv192,pool2,dropout0.25,512,relu,dropout0.5,512,relu,dropout0.5,10 \
             --standardise scale --seed "$seed" --objective regularized --alpha "$alpha" --beta "$beta" --gamma "$gamma" \
-            --iterations "${ITERATIONS:-20000}" --trace-every 500
+            --iterations "${ITERATIONS:-20000}" --trace-every "${TRACE:-500}"
         done
       done;;
     *) echo "unknown part '$part'" >&2; exit 2;;
