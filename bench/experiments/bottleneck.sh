@@ -1,8 +1,9 @@
 #!/bin/bash
 # The experiments of docs/bottleneck.md: bottleneck.sh PROGRAM DATA RESULTS PART...
 # DATA holds the folders mnist and cifar10. Results are lines of files in RESULTS, trainings leave checkpoints beside them:
-# stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full-small table1-full planes embeddings table2 table3
-# table3-cifar. ITERATIONS, SEEDS, THREADS and TRACE (steps between two evaluations, end to end) may be set.
+# stopped at any moment, the same command goes on. Parts: gaussian noise table1-small table1 table1-full-small table1-full
+# table2-small table2 table3 table3-cifar planes embeddings. ITERATIONS, SEEDS, THREADS and TRACE (steps between two
+# evaluations, end to end) may be set.
 set -eu
 program=$1 data=$2 results=$3; shift 3
 seeds=${SEEDS:-1 2 3} threads=${THREADS:-1}
@@ -82,13 +83,14 @@ for part in "$@"; do
       done;;
     table1-full)
       for seed in $seeds; do table1 bottleneck-mnist.jsonl full "$seed" --iterations "${ITERATIONS:-500}"; done;;
-    table2)
+    table2-small|table2)  # with small critics, and with those of the paper
+      if [ "$part" = table2-small ]; then tag=t2s critics=("${small[@]}" --warmup 1000 --post-iterations 2000); else tag=t2 critics=(); fi
       for seed in $seeds; do
         net=(--model 3x32x32:conv16,pool2,conv16,pool2,conv16,pool2,512,512,10 --method xavier:distribution=uniform
              --data "$data/cifar10" --standardise scale --seed "$seed")
-        train bottleneck-cifar.jsonl "t2-ce-$seed" "${net[@]}" --objective regularized --beta 0 --gamma 0 --iterations 5000 --trace-every 500
-        train bottleneck-cifar.jsonl "t2-ib-$seed" "${net[@]}" --objective bottleneck --iterations "${ITERATIONS:-500}"
-        train bottleneck-cifar.jsonl "t2-first-$seed" "${net[@]}" --objective bottleneck --beta 0 --iterations "${ITERATIONS:-500}"
+        train bottleneck-cifar.jsonl "$tag-ce-$seed" "${net[@]}" --objective regularized --beta 0 --gamma 0 --iterations 5000 --trace-every 500
+        train bottleneck-cifar.jsonl "$tag-ib-$seed" "${net[@]}" --objective bottleneck --iterations "${ITERATIONS:-500}" "${critics[@]}"
+        train bottleneck-cifar.jsonl "$tag-first-$seed" "${net[@]}" --objective bottleneck --beta 0 --iterations "${ITERATIONS:-500}" "${critics[@]}"
       done;;
     table3)  # end to end on MNIST
       for seed in $seeds; do
