@@ -64,8 +64,10 @@ for part in "$@"; do
         [ -e "$plane" ] || "$program" train "${common[@]}" --model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" \
           --standardise scale --seed 1 --optimizer adam --lr 0.001 --weight-decay $decay --epochs 20 "${small[@]}" --plane "$plane"
       done
-      train bottleneck-planes.jsonl planes --model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" --standardise scale \
-        --seed 1 --objective bottleneck "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}" --plane "$results/plane-ib.jsonl";;
+      net=(--model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" --standardise scale --seed 1)
+      train bottleneck-mnist.jsonl planes "${net[@]}" --objective bottleneck "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}" \
+        --plane "$results/plane-ib.jsonl"
+      train bottleneck-mnist.jsonl planes-first "${net[@]}" --objective bottleneck --beta 0 "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}";;
     embeddings)  # figure 5: the first hidden layer by beta, and the outputs at 1 %
       for beta in 100 0.001; do
         weights "first-layer-$beta" --model 784-512-10 --objective bottleneck --beta $beta "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}"
