@@ -55,8 +55,7 @@ for part in "$@"; do
         --results "$results/information-noise.jsonl";;
     table1-small)  # 1 % of MNIST, small critics
       for seed in $seeds; do
-        table1 bottleneck-mnist.jsonl small "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000 \
-          --post-iterations 2000
+        table1 bottleneck-mnist.jsonl small "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000
       done;;
     planes)  # figures 3 and 4, with small critics
       for decay in 0 0.001; do
@@ -74,19 +73,19 @@ for part in "$@"; do
       done
       weights outputs-ce --model 784-512-512-10 --limit-train 600 --objective regularized --beta 0 --gamma 0 --iterations 5000
       weights outputs-ib --model 784-512-512-10 --limit-train 600 --objective bottleneck "${small[@]}" --warmup 1000 \
-        --iterations "${ITERATIONS:-5000}" --post-iterations 2000;;
+        --iterations "${ITERATIONS:-5000}";;
     table1)  # 1 % of MNIST, critics of the paper
       for seed in $seeds; do
         table1 bottleneck-mnist.jsonl paper "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}"
       done;;
     table1-full-small)  # all of MNIST, small critics
       for seed in $seeds; do
-        table1 bottleneck-mnist.jsonl full-small "$seed" --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000 --post-iterations 2000
+        table1 bottleneck-mnist.jsonl full-small "$seed" --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000
       done;;
     table1-full)
       for seed in $seeds; do table1 bottleneck-mnist.jsonl full "$seed" --iterations "${ITERATIONS:-500}"; done;;
     table2-small|table2)  # with small critics, and with those of the paper
-      if [ "$part" = table2-small ]; then tag=t2s critics=("${small[@]}" --warmup 1000 --post-iterations 2000); else tag=t2 critics=(); fi
+      if [ "$part" = table2-small ]; then tag=t2s critics=("${small[@]}" --warmup 1000); else tag=t2 critics=(); fi
       for seed in $seeds; do
         net=(--model 3x32x32:conv16,pool2,conv16,pool2,conv16,pool2,512,512,10 --method xavier:distribution=uniform
              --data "$data/cifar10" --standardise scale --seed "$seed")

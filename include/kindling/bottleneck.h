@@ -43,8 +43,9 @@ struct BottleneckPoint {
   double input_nats = 0;       ///< I(X; L + noise) likewise
 };
 
-/// A linear layer over the outputs, trained at the end by cross entropy and multiplied into the last layer, which
-/// therefore is dense without activation: information does not say which output stands for which class (section 5).
+/// A linear layer over the standardised outputs, trained at the end by cross entropy and multiplied into the last
+/// layer, which therefore is dense without activation: information does not say which output stands for which class
+/// (section 5).
 struct PostTrainingOptions {
   std::int64_t iterations = 5000;  ///< 0: none is trained
   double learning_rate = 1e-3;     ///< Adam

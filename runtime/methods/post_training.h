@@ -4,6 +4,8 @@
 
 #include <kindling/bottleneck.h>
 
+#include <vector>
+
 #include "kernels/residency.h"
 #include "nn/stages.h"
 #include "nn/state_archive.h"
@@ -25,11 +27,13 @@ class PostTraining {
   void step();
   /// Mean cross entropy of the last 100 steps, in nats.
   [[nodiscard]] double loss() const { return loss_; }
-  /// The last layer, W and b, becomes V W and V b + c; sums in float64.
+  /// The last layer, W and b, becomes V S W and V S (b - mean) + c, S the outputs' scaling; sums in float64.
   void fold_into(Layer& last) const;
   void archive(StateArchive& archive);
 
  private:
+  void measure(std::int64_t count);
+
   const Dataset& data_;
   PostTrainingOptions options_;
   std::uint64_t seed_;
@@ -38,6 +42,7 @@ class PostTraining {
   kernels::Execution exec_;
   Model linear_;
   PrefixOutputs outputs_;
+  std::vector<float> mean_, inverse_std_;  // of the outputs: how large they are says nothing, and Adam's steps do
   Trainer trainer_;
   kernels::Residency residency_;
 };

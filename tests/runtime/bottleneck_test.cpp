@@ -137,6 +137,28 @@ TEST_CASE("layer by layer: information with the labels rises, and the classifier
   CHECK(evaluate(model, data, data.test, {}).error < 0.25);  // chance is 0.75
 }
 
+TEST_CASE("post-training does not see how large the outputs are", "[bottleneck]") {
+  const Dataset data = small_data();
+  BottleneckOptions options = quick();
+  options.iterations = 0;  // the linear layer alone
+  const auto trained = [&](float factor, float shift) {
+    Model model = start();
+    for (float& w : model.layers().back().weight.flat()) w *= factor;
+    for (float& b : model.layers().back().bias.flat()) b = factor * (b + shift);
+    const BottleneckReport report = train_bottleneck(model, data, options, {.seed = 1});
+    return std::pair{report.post_loss, evaluate(model, data, data.test, {})};
+  };
+  const auto [loss, test] = trained(1, 0);
+  CHECK(loss < 1.25);  // of ln 4 = 1.39: the outputs are random projections
+  CHECK(test.error < 0.6);  // chance is 0.75
+  for (const auto& [factor, shift] : {std::pair{1e-3F, 0.0F}, {1e3F, 0.0F}, {1.0F, 5.0F}}) {
+    INFO(factor << " " << shift);
+    const auto [other_loss, other] = trained(factor, shift);
+    CHECK(other_loss == Approx(loss).epsilon(1e-3));
+    CHECK(other.loss == Approx(test.loss).epsilon(1e-3));
+  }
+}
+
 TEST_CASE("a larger beta leaves less information about the input", "[bottleneck]") {
   const Dataset data = small_data();
   const auto input_information = [&](double beta) {
