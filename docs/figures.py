@@ -5,7 +5,6 @@
   figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
   figures.py noise OUT.png RUNS.jsonl                               RUNS: kindling information --noise-variance ... --results
   figures.py curves OUT.png RUNS.jsonl                              RUNS: kindling compare --curve-at ... --results
-  figures.py steps OUT.png RUNS.jsonl                               RUNS: kindling train --objective regularized --results
   figures.py teacher OUT.png RUNS.jsonl SAMPLES                     RUNS: kindling evaluate teacher --results, those of so many samples
 """
 import json
@@ -161,28 +160,8 @@ def curves(out, path):
     figure.savefig(out, dpi=90)
 
 
-def steps(out, path):
-    """Test accuracy against steps of end-to-end trainings, a panel a network and number of training samples."""
-    panels = defaultdict(list)
-    for line in open(path):
-        result = json.loads(line)
-        run = result["run"]
-        panels[(run["data"]["name"], run["data"]["train"])].append((run, result["report"]["trace"]))
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3.4), squeeze=False)
-    for axis, ((name, count), runs) in zip(axes[0], panels.items()):
-        for run, trace in runs:
-            axis.plot([point["step"] for point in trace], [100 - 100 * point["test_error"] for point in trace], linewidth=1.2,
-                      label=f"({run['alpha']:g}, {run['beta']:g}, {run['gamma']:g})")
-        axis.set_title(f"{name}, {count} samples", fontsize=9)
-        axis.set_xlabel("steps")
-        axis.legend(fontsize=7, title="(α, β, γ)", title_fontsize=7)
-    axes[0][0].set_ylabel("test accuracy %")
-    figure.tight_layout()
-    figure.savefig(out, dpi=90)
-
-
 if __name__ == "__main__":
-    commands = {"propagation": propagation, "phases": phases, "teacher": teacher, "noise": noise, "curves": curves, "steps": steps}
+    commands = {"propagation": propagation, "phases": phases, "teacher": teacher, "noise": noise, "curves": curves}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
