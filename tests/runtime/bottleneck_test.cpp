@@ -149,7 +149,7 @@ TEST_CASE("post-training does not see how large the outputs are", "[bottleneck]"
     return std::pair{report.post_loss, evaluate(model, data, data.test, {})};
   };
   const auto [loss, test] = trained(1, 0);
-  CHECK(loss < 1.25);  // of ln 4 = 1.39: the outputs are random projections
+  CHECK(loss < 1.25);       // of ln 4 = 1.39: the outputs are random projections
   CHECK(test.error < 0.6);  // chance is 0.75
   for (const auto& [factor, shift] : {std::pair{1e-3F, 0.0F}, {1e3F, 0.0F}, {1.0F, 5.0F}}) {
     INFO(factor << " " << shift);
