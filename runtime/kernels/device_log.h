@@ -1,9 +1,7 @@
 // What a run on a device copies and what it leaves to the host, for its report.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,10 +22,6 @@ class DeviceLog {
  private:
   DeviceLog* outer_;
 };
-
-/// Runs `work`, which must not throw, on `threads` threads, this one among them. What all of them log reaches the log
-/// of this one.
-void run_on_threads(std::size_t threads, const std::function<void()>& work);
 
 /// The host does a part of the work, in words for a report: "QR factorization of every batch". Said where it is done.
 void on_host(std::string_view step);

@@ -14,8 +14,8 @@
 #include <optional>
 
 #include "io/json_lines.h"
-#include "kernels/device_log.h"
 #include "methods/compare_results.h"
+#include "methods/worker_threads.h"
 
 namespace kindling {
 namespace {
@@ -246,7 +246,7 @@ class Runner {
         if (!error) error = std::current_exception();
       }
     };
-    kernels::run_on_threads(static_cast<std::size_t>(options_.jobs), work);
+    run_on_threads(static_cast<std::size_t>(options_.jobs), work);
     if (error) std::rethrow_exception(error);
   }
 

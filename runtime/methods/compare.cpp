@@ -14,10 +14,10 @@
 #include <nlohmann/json.hpp>
 #include <stop_token>
 
-#include "kernels/device_log.h"
 #include "kernels/dispatch.h"
 #include "methods/compare_plan.h"
 #include "methods/compare_results.h"
+#include "methods/worker_threads.h"
 
 namespace kindling {
 namespace {
@@ -69,7 +69,7 @@ class Runner {
   void run_all() {
     const std::stop_callback forward(context_.stop, [this] { stop_.request_stop(); });
     report("");
-    kernels::run_on_threads(std::min(static_cast<std::size_t>(options_.jobs), tasks_.size()), [this] { work(); });
+    run_on_threads(std::min(static_cast<std::size_t>(options_.jobs), tasks_.size()), [this] { work(); });
     if (error_) std::rethrow_exception(error_);
   }
   /// Runs finished now or before.
