@@ -73,6 +73,13 @@ def phases(out, title, path):
     figure.savefig(out, dpi=90)
 
 
+def draw_method(axis, method, place, x, mean, low, high):
+    """A line with its band, in the colour of its place; controls are dashed."""
+    colour = plt.cm.tab10(place % 10)
+    axis.plot(x, mean, "--" if "he-matched" in method else "-", color=colour, linewidth=1.2, label=method)
+    axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
 def teacher(out, path, samples):
     curves = defaultdict(list)
     for line in open(path):
@@ -96,11 +103,9 @@ def teacher(out, path, samples):
                 epochs = range(1, len(logs[0]))
                 mean = [sum(l[e] for l in logs) / len(logs) for e in epochs]
                 spread = [math.sqrt(sum((l[e] - m) ** 2 for l in logs) / len(logs)) for e, m in zip(epochs, mean)]
-                colour = plt.cm.tab10(place % 10)
-                axis.plot(epochs, [math.exp(m) for m in mean], "--" if "he-matched" in method else "-", color=colour,
-                          linewidth=1.2, label=method)
-                axis.fill_between(epochs, [math.exp(m - s) for m, s in zip(mean, spread)],
-                                  [math.exp(m + s) for m, s in zip(mean, spread)], color=colour, alpha=0.15, linewidth=0)
+                draw_method(axis, method, place, epochs, [math.exp(m) for m in mean],
+                            [math.exp(m - s) for m, s in zip(mean, spread)],
+                            [math.exp(m + s) for m, s in zip(mean, spread)])
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_title(f"{task} teacher, {optimizer}", fontsize=9)
@@ -147,10 +152,8 @@ def curves(out, path):
             values = [[1 - e for e in errors] for _, errors in runs]
             mean = [sum(v[i] for v in values) / len(values) for i in range(len(steps))]
             spread = [math.sqrt(sum((v[i] - m) ** 2 for v in values) / len(values)) for i, m in enumerate(mean)]
-            colour = plt.cm.tab10(place % 10)
-            axis.plot(steps, mean, "--" if "he-matched" in method else "-", color=colour, linewidth=1.2, label=method)
-            axis.fill_between(steps, [m - s for m, s in zip(mean, spread)], [m + s for m, s in zip(mean, spread)],
-                              color=colour, alpha=0.15, linewidth=0)
+            draw_method(axis, method, place, steps, mean, [m - s for m, s in zip(mean, spread)],
+                        [m + s for m, s in zip(mean, spread)])
         axis.set_xscale("log")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("steps")

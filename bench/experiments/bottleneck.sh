@@ -27,11 +27,13 @@ table1() {
   train "$file" "$tag-first-$seed" "${net[@]}" "${share[@]}" --objective bottleneck --beta 0 "${critics[@]}"
 }
 
+# What every training on MNIST with seed 1 has in common.
+mnist=(--method xavier:distribution=uniform --data "$data/mnist" --standardise scale --seed 1)
+
 # weights NAME OPTIONS...: the weights after a training, once.
 weights() {
   local file=$results/$1.weights.safetensors; shift
-  [ -e "$file" ] || "$program" train "${common[@]}" --method xavier:distribution=uniform --data "$data/mnist" --standardise scale --seed 1 \
-    --out "$file" "$@"
+  [ -e "$file" ] || "$program" train "${common[@]}" "${mnist[@]}" --out "$file" "$@"
 }
 
 small=(--critic-widths 256-256 --critic-lr 5e-4)
@@ -58,12 +60,12 @@ for part in "$@"; do
         table1 bottleneck-mnist.jsonl small "$seed" --limit-train 600 --iterations "${ITERATIONS:-500}" "${small[@]}" --warmup 1000
       done;;
     planes)  # figures 3 and 4, with small critics
+      net=(--model 784-512-512-10 "${mnist[@]}")
       for decay in 0 0.001; do
         plane=$results/plane-ce-$decay.jsonl
-        [ -e "$plane" ] || "$program" train "${common[@]}" --model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" \
-          --standardise scale --seed 1 --optimizer adam --lr 0.001 --weight-decay $decay --epochs 20 "${small[@]}" --plane "$plane"
+        [ -e "$plane" ] || "$program" train "${common[@]}" "${net[@]}" --optimizer adam --lr 0.001 --weight-decay $decay --epochs 20 \
+          "${small[@]}" --plane "$plane"
       done
-      net=(--model 784-512-512-10 --method xavier:distribution=uniform --data "$data/mnist" --standardise scale --seed 1)
       train bottleneck-mnist.jsonl planes "${net[@]}" --objective bottleneck "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}" \
         --plane "$results/plane-ib.jsonl"
       train bottleneck-mnist.jsonl planes-first "${net[@]}" --objective bottleneck --beta 0 "${small[@]}" --warmup 1000 --iterations "${ITERATIONS:-5000}";;
