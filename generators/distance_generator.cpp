@@ -1,7 +1,7 @@
 // Ranks among the pairwise distances of a pooled sample z = (x, y): how many pairs i < j are at most so far apart, and
-// which distances lie next to a given one. The quantile search of runtime/kernels/gram.cpp is made of these passes; no
-// distance is stored. Every pass computes a pair's squared distance with the same operations, so that their answers fit
-// together bit for bit.
+// which distances come next above a given one. The quantile search of runtime/kernels/distance_quantile.cpp is made of
+// these passes; no distance is stored. Every pass computes a pair's squared distance with the same operations, so that
+// their answers fit together bit for bit.
 #include "common/gaussian_pairs.h"
 
 namespace kindling {
@@ -30,7 +30,7 @@ class PooledPairs : public Generator<Derived> {
     };
     const bool gpu = this->get_target().has_gpu_feature();
     tile_ = PairTile("pairs", hardware_facts(this->get_target()), gpu, PairTile::Form::difference,
-                     {x.dim(0).extent(), pooled_rows, pooled_rows, at, at, Func()});
+                     {x.dim(0).extent(), pooled_rows, pooled_rows, {}, at, Func()});
     const int rows = tile_.rows(), cols = tile_.columns();
     const Expr ahead = tile_.panel * cols + tile_.col_in - (tile_.row_tile * rows + tile_.row_in);
     masked_(tile_.col_in, tile_.row_in, tile_.panel, tile_.row_tile, tile_.problem) =
@@ -136,43 +136,83 @@ class PairDistanceCounts : public PooledPairs<PairDistanceCounts> {
   Func lanes_{"lanes"}, per_tile_{"per_tile"};
 };
 
-class PairDistanceNeighbours : public PooledPairs<PairDistanceNeighbours> {
+/// The next smallest distances above a value, ascending, with repetition; infinite beyond the last.
+class PairDistanceNext : public PooledPairs<PairDistanceNext> {
  public:
-  Input<Buffer<float, 1>> value{"value"};                   // (active), a squared distance
-  Output<Buffer<float, 1>> below{"below"}, above{"above"};  // (active): largest <= value, or -1; smallest >, or inf
+  GeneratorParam<int> places{"places", 8};  // a power of two
+
+  Input<Buffer<float, 1>> value{"value"};  // (active), a squared distance
+  Output<Buffer<float, 2>> next{"next"};   // (places, active), squared distances
 
   void generate() {
     define_tiles();
     const Var& tile = tile_.row_tile;
     const Var& p = tile_.problem;
-    const Expr none = -1.0F, infinite = std::numeric_limits<float>::infinity();
-    const Expr d = squared();
-    lanes_(lane_, tile, p) = Tuple(none, infinite);
-    lanes_(lane_, tile, p) = Tuple(max(lanes_(lane_, tile, p)[0], select(d <= value(p), d, none)),
-                                   min(lanes_(lane_, tile, p)[1], select(d > value(p), d, infinite)));
+    const int size = places;
+    const Expr infinite = std::numeric_limits<float>::infinity();
+    const std::vector<Expr> none(size, infinite);
+    const auto elements = [&](const FuncRef& f) {
+      std::vector<Expr> v;
+      for (int i = 0; i < size; ++i) v.push_back(f[i]);
+      return v;
+    };
+
+    // Of every lane, kept in order: a new one passes along the places.
+    lanes_(lane_, tile, p) = Tuple(none);
+    std::vector<Expr> kept = elements(lanes_(lane_, tile, p));
+    Expr passing = select(squared() > value(p), squared(), infinite);
+    for (Expr& place : kept) {
+      const Expr smaller = min(place, passing);
+      passing = max(place, passing);
+      place = smaller;
+    }
+    lanes_(lane_, tile, p) = Tuple(kept);
+    per_tile_(lane_, tile, p) = lanes_(lane_, tile, p);
+
+    all_(lane_, p) = Tuple(none);
+    all_(lane_, p) = Tuple(merge(elements(all_(lane_, p)), elements(per_tile_(lane_, tiles_, p))));
     const RDom lane(0, tile_.width(), "lane");
-    per_tile_(tile, p) = Tuple(maximum(lanes_(lane, tile, p)[0]), minimum(lanes_(lane, tile, p)[1]));
-    all_(p) = Tuple(none, infinite);
-    all_(p) = Tuple(max(all_(p)[0], per_tile_(tiles_, p)[0]), min(all_(p)[1], per_tile_(tiles_, p)[1]));
-    below(p) = all_(p)[0];
-    above(p) = all_(p)[1];
+    first_(p) = Tuple(none);
+    first_(p) = Tuple(merge(elements(first_(p)), elements(all_(lane, p))));
+    next(place_, p) = mux(place_, elements(first_(p)));
   }
 
   void schedule() {
     bound_inputs();
     value.dim(0).set_bounds(0, problem.dim(0).extent());
-    below.dim(0).set_bounds(0, problem.dim(0).extent());
-    above.dim(0).set_bounds(0, problem.dim(0).extent());
-    all_.compute_root();
+    next.dim(0).set_bounds(0, places);
+    next.dim(1).set_bounds(0, problem.dim(0).extent());
+    next.bound(place_, 0, places).unroll(place_);
+    first_.compute_at(next, tile_.problem);
+    all_.compute_at(next, tile_.problem).bound_extent(lane_, tile_.width()).vectorize(lane_);
+    all_.update().reorder(lane_, tiles_).vectorize(lane_);
+    per_tile_.bound(lane_, 0, tile_.width()).vectorize(lane_);
     schedule_pass(lanes_, per_tile_, {});
   }
 
  private:
-  Func lanes_{"lanes"}, per_tile_{"per_tile"}, all_{"all"};
+  // The smaller half of two ascending lists, ascending: the smaller of opposite places, then a bitonic sort.
+  static std::vector<Expr> merge(const std::vector<Expr>& a, const std::vector<Expr>& b) {
+    const std::size_t size = a.size();
+    std::vector<Expr> c;
+    for (std::size_t i = 0; i < size; ++i) c.push_back(min(a[i], b[size - 1 - i]));
+    for (std::size_t half = size / 2; half > 0; half /= 2) {
+      for (std::size_t i = 0; i < size; ++i) {
+        if ((i & half) != 0) continue;
+        const Expr smaller = min(c[i], c[i + half]);
+        c[i + half] = max(c[i], c[i + half]);
+        c[i] = smaller;
+      }
+    }
+    return c;
+  }
+
+  Var place_{"place"};
+  Func lanes_{"lanes"}, per_tile_{"per_tile"}, all_{"all"}, first_{"first"};
 };
 
 }  // namespace
 }  // namespace kindling
 
 HALIDE_REGISTER_GENERATOR(kindling::PairDistanceCounts, pair_distance_counts)
-HALIDE_REGISTER_GENERATOR(kindling::PairDistanceNeighbours, pair_distance_neighbours)
+HALIDE_REGISTER_GENERATOR(kindling::PairDistanceNext, pair_distance_next)

@@ -120,5 +120,5 @@ kindling_add_kernel(gaussian_gram_gradient_wide GENERATOR gaussian_gram_gradient
 kindling_add_kernel(mmd_squared GENERATOR mmd_squared SOURCE gram_generator.cpp)
 kindling_add_kernel(mmd_squared_wide GENERATOR mmd_squared SOURCE gram_generator.cpp PARAMS form=contraction)
 kindling_add_kernel(pair_distance_counts GENERATOR pair_distance_counts SOURCE distance_generator.cpp)
-kindling_add_kernel(pair_distance_neighbours GENERATOR pair_distance_neighbours SOURCE distance_generator.cpp)
+kindling_add_kernel(pair_distance_next GENERATOR pair_distance_next SOURCE distance_generator.cpp)
 kindling_add_kernel(donsker_varadhan GENERATOR donsker_varadhan SOURCE information_generator.cpp)

@@ -98,7 +98,7 @@ WORK = [
     (r"gaussian_gram_gradient_wide", 1, "G*G*(2*W+11)", "4*3*G*W+8*G"),
     (r"mmd_squared", 1, "3*G*G*(2*D+9)", "4*3*G*D"),
     (r"mmd_squared_wide", 1, "3*G*G*(W+11)", "4*3*G*W"),
-    (r"pair_distance_(counts|neighbours)", 1, "G*G*(2*D+2)*2", "4*2*G*D"),
+    (r"pair_distance_(counts|next)", 1, "G*G*(2*D+2)*2", "4*2*G*D"),
     (r"donsker_varadhan", 1, "14*N*C", "4*4*N*C"),
 ]
 

@@ -40,7 +40,7 @@ class PairTile {
   };
   struct Operands {
     Halide::Expr depth, rows, cols;
-    Element x, y;
+    Element x, y;         ///< x may be empty for Form::difference: rows are the columns again
     Halide::Func centre;  ///< (k, problem), a point near the columns; for Form::contraction
   };
 
@@ -55,6 +55,11 @@ class PairTile {
     row_count_ = gpu ? 1 : form == Form::difference ? facts.tile_rows * 2 / 3 : facts.tile_rows;
     width_ = gpu ? 1 : facts.vector_width;
     vectors_ = gpu ? facts.gpu_thread_tile_x : facts.tile_vectors;
+    if (!o.x && !gpu) {
+      // Near the square, so that little of a tile lies on the wrong side of the diagonal; rows end where panels do.
+      row_count_ = width_;
+      vectors_ = width_ < 8 ? 2 : 1;
+    }
     const auto centre = [&](const Expr& k) { return form == Form::contraction ? o.centre(k, problem) : Expr(0.0F); };
 
     packed_ = Func("columns_" + name);
@@ -64,17 +69,18 @@ class PairTile {
     squared_ = Func("squared_" + name);
     const Expr column = panel * columns() + col_in;
     const Expr y = o.y(depth_, min(likely(column), o.cols - 1), problem);
-    const Expr x = o.x(depth_, min(likely(row_tile * row_count_ + row_in), o.rows - 1), problem);
+    packed_(col_in, depth_, panel, problem) = form == Form::difference ? y : -2.0F * (y - centre(depth_));
+    const int tiles = columns() / row_count_;  // of rows, in a panel
+    const Expr x = o.x ? o.x(depth_, min(likely(row_tile * row_count_ + row_in), o.rows - 1), problem)
+                       : packed_(row_tile % tiles * row_count_ + row_in, depth_, row_tile / tiles, problem);
     const Expr padding = select(likely(column < o.cols), 0.0F, far_away);
     if (form == Form::difference) {
-      packed_(col_in, depth_, panel, problem) = y;
       rows_(row_in, depth_, row_tile, problem) = x;
       bias_(col_in, panel, problem) = padding;
       squared_(col_in, row_in, panel, row_tile, problem) = bias_(col_in, panel, problem);
       const Expr difference = rows_(row_in, k_, row_tile, problem) - packed_(col_in, k_, panel, problem);
       squared_(col_in, row_in, panel, row_tile, problem) += difference * difference;
     } else {
-      packed_(col_in, depth_, panel, problem) = -2.0F * (y - centre(depth_));
       rows_(row_in, depth_, row_tile, problem) = x - centre(depth_);
       const Expr along_y = packed_(col_in, k_, panel, problem), along_x = rows_(row_in, k_, row_tile, problem);
       bias_(col_in, panel, problem) = padding;

@@ -1,5 +1,5 @@
-// Quantiles of pairwise distances by counting: a pass counts the pairs below eight thresholds, the thresholds close in
-// on the wanted rank, and a last pass finds the distances next to the threshold that hit it.
+// Quantiles of pairwise distances by counting: a pass counts the pairs below some thresholds, the thresholds close in
+// on the wanted rank, and a last pass finds the few distances that come next above the one before it.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -14,7 +14,8 @@ namespace {
 
 using Use = Buffer::Use;
 
-constexpr std::size_t thresholds = 8;  // as in generators/distance_generator.cpp
+constexpr std::size_t thresholds = 8;  // both as in generators/distance_generator.cpp
+constexpr std::int64_t places = 8;
 using Thresholds = std::array<float, thresholds>;
 
 // Squared distances are not negative, so that their order is that of their bits.
@@ -27,37 +28,37 @@ struct Search {
   std::int64_t rank = 0;
   bool both = false;
   // At most `low_count` <= rank distances are <= low, `high_count` > rank are <= high.
-  std::int64_t low = -1, high = bits_of(1e38F), low_count = 0, high_count = 0;
-  float first = -1, second = -1;
+  std::int64_t low = -1, high = highest, low_count = 0, high_count = 0;
 
-  [[nodiscard]] bool hit_high() const { return high_count == rank + 1; }
-  [[nodiscard]] bool hit_low() const { return !both && low_count == rank; }
+  // The answer is among the distances that come next above low; or all between the bounds are equal.
+  [[nodiscard]] bool near() const { return rank + (both ? 1 : 0) - low_count < places; }
   [[nodiscard]] bool closed() const { return high - low <= 1; }
-  [[nodiscard]] bool done() const { return closed() || hit_high() || hit_low(); }
 
   void narrow(float threshold, std::int64_t count) {
     const std::int64_t at = bits_of(threshold);
     if (count <= rank && at > low) low = at, low_count = count;
     if (count > rank && at < high) high = at, high_count = count;
   }
-  [[nodiscard]] Thresholds next() const;
+  [[nodiscard]] Thresholds next(int pass) const;
+
+  static constexpr std::int64_t highest = std::bit_cast<std::int32_t>(1e38F);
 };
 
 // Around the place where the rank would lie if distances were spread evenly between the bounds, as far off as chance
-// would put it; and the middle of the bounds in value and in bits, so that each pass at least halves what is left.
-Thresholds Search::next() const {
+// would put it, a few distances apart at least. Where that does not converge, evenly over what numbers lie between.
+Thresholds Search::next(int pass) const {
   const auto inside = static_cast<double>(high_count - low_count);
-  const double place = (static_cast<double>(rank - low_count) + 0.5) / inside;
-  const double spread = std::sqrt(place * (1 - place) / inside);
+  const double place = static_cast<double>(rank - low_count) + 0.5;
+  const double deviation = std::sqrt(place * (1 - place / inside));
+  const double step = std::max(5.0 * deviation / (thresholds - 1), 0.5 * places);
+  const bool even = high == highest || (pass > 3 && pass % 2 == 0);
   const double from = value_of(low), to = value_of(high);
-  constexpr std::array<double, 6> offsets = {-3, -1, -0.2, 0.2, 1, 3};
   Thresholds t;
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    const double part = std::clamp(place + offsets[i] * spread, 0.0, 1.0);
-    t[i] = static_cast<float>(from + part * (to - from));
+  for (std::size_t i = 0; i < thresholds; ++i) {
+    const double part = (place + (static_cast<double>(i) - 0.5 * (thresholds - 1)) * step) / inside;
+    t[i] = even ? value_of(low + (high - low) * static_cast<std::int64_t>(i + 1) / std::int64_t{thresholds + 1})
+                : static_cast<float>(from + std::clamp(part, 0.0, 1.0) * (to - from));
   }
-  t[6] = static_cast<float>(0.5 * (from + to));
-  t[7] = value_of(low + (high - low) / 2);
   for (float& v : t) v = value_of(std::clamp(bits_of(v), low + 1, high - 1));
   return t;
 }
@@ -75,7 +76,7 @@ struct Pool {
 // First thresholds: order statistics of some pairs drawn at random, about where the quantile lies among them.
 Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
   const std::int64_t n = pool.px.rows + pool.py.rows;
-  const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(n * (n - 1) / 512, 32, 4096));
+  const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(n * (n - 1) / 256, 32, 4096));
   std::vector<float> sample(count);
   std::uint64_t state = 0x9e3779b97f4a7c15ULL;
   const auto below = [&](std::int64_t end) {
@@ -91,10 +92,10 @@ Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
   std::ranges::sort(sample);
   const auto size = static_cast<double>(count);
   const double spread = std::sqrt(std::max(q * (1 - q), 1 / size) * size);
-  constexpr std::array<double, thresholds> offsets = {-3, -1.5, -0.7, -0.2, 0.2, 0.7, 1.5, 3};
   Thresholds t;
   for (std::size_t i = 0; i < thresholds; ++i) {
-    t[i] = sample[static_cast<std::size_t>(std::clamp(q * size + offsets[i] * spread, 0.0, size - 1))];
+    const double offset = 5.0 * static_cast<double>(i) / (thresholds - 1) - 2.5;
+    t[i] = sample[static_cast<std::size_t>(std::clamp(q * size + offset * spread, 0.0, size - 1))];
   }
   return t;
 }
@@ -103,7 +104,7 @@ Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
 
 void pair_distance_quantile(const Execution& execution, ConstTensorView x, ConstTensorView y, double q,
                             std::span<float> distances) {
-  static const Kernel count_kernel{"pair_distance_counts"}, neighbour_kernel{"pair_distance_neighbours"};
+  static const Kernel count_kernel{"pair_distance_counts"}, next_kernel{"pair_distance_next"};
   constexpr std::string_view name = "pair_distance_quantile";
   Pool pool{x, y, problems_of(name, "x", x), {}};
   const bool with_y = y.rank() != 0;
@@ -141,11 +142,12 @@ void pair_distance_quantile(const Execution& execution, ConstTensorView x, Const
   std::vector<std::int32_t> active;
   std::vector<Thresholds> at;
   for (std::int64_t p = 0; p < problems; ++p) {
+    if (search[static_cast<std::size_t>(p)].near()) continue;
     active.push_back(static_cast<std::int32_t>(p));
     at.push_back(first_thresholds(pool, p, q));
   }
   std::vector<std::int64_t> counts;
-  while (!active.empty()) {
+  for (int pass = 1; !active.empty(); ++pass) {
     const auto size = static_cast<std::int64_t>(active.size());
     constexpr auto t = static_cast<std::int64_t>(thresholds);
     counts.resize(active.size() * thresholds);
@@ -157,40 +159,37 @@ void pair_distance_quantile(const Execution& execution, ConstTensorView x, Const
     for (std::size_t a = 0; a < active.size(); ++a) {
       Search& s = search[static_cast<std::size_t>(active[a])];
       for (std::size_t i = 0; i < thresholds; ++i) s.narrow(at[a][i], counts[a * thresholds + i]);
-      if (s.done()) continue;
+      if (s.near() || s.closed()) continue;
       still.push_back(active[a]);
-      closer.push_back(s.next());
+      closer.push_back(s.next(pass));
     }
     active.swap(still);
     at.swap(closer);
   }
 
-  // Neighbours of the threshold that hit the rank; where the bounds closed over equal distances, these are the answer.
-  std::vector<float> value, below, above;
+  // What comes next above the lower bound; above the upper one where the bounds closed over equal distances.
+  std::vector<float> value, next(static_cast<std::size_t>(problems * places));
   for (std::int64_t p = 0; p < problems; ++p) {
-    Search& s = search[static_cast<std::size_t>(p)];
-    if (!s.hit_high() && !s.hit_low()) {
-      s.first = s.second = value_of(s.high);
+    const Search& s = search[static_cast<std::size_t>(p)];
+    active.push_back(static_cast<std::int32_t>(p));
+    const std::int64_t above = s.near() ? s.low : s.high;
+    value.push_back(above < 0 ? -1.0F : value_of(above));
+  }
+  next_kernel(execution, problems_buffer(Use::in, first_view, first), problems_buffer(Use::in, second_view, second),
+              pooled, in(std::span<const std::int32_t>(active)), in(std::span<const float>(value)),
+              Buffer(Use::out, next.data(), {places, problems}, {1, places}));
+  for (std::size_t p = 0; p < search.size(); ++p) {
+    const Search& s = search[p];
+    const float* above = next.data() + p * places;
+    const std::int64_t place = rank - s.low_count;
+    const float lower = s.near() ? above[place] : value_of(s.high);
+    const double d = std::sqrt(double{lower});
+    if (!s.both) {
+      distances[p] = static_cast<float>(d);
       continue;
     }
-    active.push_back(static_cast<std::int32_t>(p));
-    value.push_back(s.hit_high() ? value_of(s.high) : s.low < 0 ? -1.0F : value_of(s.low));
-  }
-  if (!active.empty()) {
-    below.resize(active.size());
-    above.resize(active.size());
-    neighbour_kernel(execution, problems_buffer(Use::in, first_view, first),
-                     problems_buffer(Use::in, second_view, second), pooled, in(std::span<const std::int32_t>(active)),
-                     in(std::span<const float>(value)), out(std::span(below)), out(std::span(above)));
-  }
-  for (std::size_t a = 0; a < active.size(); ++a) {
-    Search& s = search[static_cast<std::size_t>(active[a])];
-    s.first = s.hit_high() ? below[a] : above[a];
-    s.second = above[a];
-  }
-  for (std::size_t p = 0; p < search.size(); ++p) {
-    const double d = std::sqrt(double{search[p].first});
-    distances[p] = static_cast<float>(search[p].both ? d + fraction * (std::sqrt(double{search[p].second}) - d) : d);
+    const float upper = s.near() ? above[place + 1] : s.high_count == rank + 1 ? above[0] : value_of(s.high);
+    distances[p] = static_cast<float>(d + fraction * (std::sqrt(double{upper}) - d));
   }
 }
 

@@ -171,7 +171,7 @@ TEST_CASE("quantiles of pairwise distances", "[pair_distance_counts]") {
     for (const double offset : {0.0, 50.0}) check_quantiles(s, offset);
 }
 
-TEST_CASE("quantiles of pairwise distances that coincide", "[pair_distance_neighbours]") {
+TEST_CASE("quantiles of pairwise distances that coincide", "[pair_distance_next]") {
   // Points 0, 0, 0, 1, 1, 3: distances 0 (4 times), 1 (6), 2 (2), 3 (3).
   const std::vector<float> x{0, 1, 0, 3, 1, 0};
   const std::vector<double> all{0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 3, 3, 3};
