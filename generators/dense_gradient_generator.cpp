@@ -179,16 +179,12 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   void sum_blocks(const Expr& batch) {
     const Var unit("unit");
     block_ = RDom(0, (batch + samples_per_block - 1) / samples_per_block, "block");
-    block_sum_(unit, block_index_) = 0.0F;
-    // Whole vectors of units, then single ones: a masked store for each sample would cost more than all else.
-    const Expr units = dz.dim(0).extent(), vectors = units / vector_width() * vector_width();
-    whole_ = RDom(0, samples_per_block, 0, vectors, "whole");
-    single_ = RDom(0, samples_per_block, vectors, units - vectors, "single");
-    for (RDom* r : {&whole_, &single_}) {
-      const Expr n = block_index_ * samples_per_block + r->x;
-      r->where(n < batch);
-      block_sum_(r->y, block_index_) += dz(r->y, unsafe_promise_clamped(n, 0, batch - 1));
-    }
+    sample_ = RDom(0, samples_per_block, "sample");
+    const Expr n = block_index_ * samples_per_block + sample_;
+    sample_.where(n < batch);
+    sample_sum_(unit, block_index_) = 0.0F;
+    sample_sum_(unit, block_index_) += dz(unit, unsafe_promise_clamped(n, 0, batch - 1));
+    block_sum_(unit, block_index_) = sample_sum_(unit, block_index_);
   }
 
   [[nodiscard]] Tuple nothing() const {
@@ -196,7 +192,6 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     return Tuple(std::vector<Expr>(arrays, undef<float>()));
   }
 
-  int vector_width() { return hardware_facts(get_target()).vector_width; }
   Stage bias_stage() { return update == WeightUpdate::store ? Stage(bias_result_) : bias_result_.update(); }
 
   [[nodiscard]] Expr scalar(const char* name) { return *scalars_.at(name); }
@@ -231,16 +226,16 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     bias_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
     bias_sum_.update().reorder(unit, block_).vectorize(unit, v, TailStrategy::GuardWithIf);
     if (in_few_rows()) return;
-    block_sum_.compute_root().vectorize(unit, v, TailStrategy::GuardWithIf);
-    const RVar vector("vector"), lane("lane"), group("group");
-    block_sum_.update(0)
-        .split(whole_.y, vector, lane, v)
-        .split(vector, group, vector, facts.elementwise_unroll, TailStrategy::GuardWithIf)
-        .reorder(lane, vector, whole_.x, group, block_index_)
-        .vectorize(lane)
-        .unroll(vector)
-        .parallel(block_index_);
-    block_sum_.update(1).reorder(single_.x, single_.y, block_index_);
+    const Var vector("vector"), lane("lane");
+    block_sum_.compute_root();
+    block_sum_.split(unit, vector, lane, v, TailStrategy::GuardWithIf).vectorize(lane).parallel(block_index_);
+    // In a register, the units beyond the last whole vector under a mask: a masked store for each sample would cost
+    // more than all else.
+    sample_sum_.compute_at(block_sum_, vector).store_in(MemoryType::Stack).vectorize(unit, v, TailStrategy::RoundUp);
+    sample_sum_.update()
+        .split(unit, unit, lane, v, TailStrategy::PredicateLoads)
+        .reorder(lane, sample_, unit, block_index_)
+        .vectorize(lane);
   }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
@@ -250,7 +245,7 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
     const Var unit("unit"), grid("grid"), thread("thread");
     bias_stage().gpu_tile(unit, grid, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
     bias_sum_.compute_at(bias_result_, thread);
-    block_sum_.compute_at(bias_sum_, block_);
+    sample_sum_.compute_at(bias_sum_, block_);
   }
 
   std::map<std::string, Input<float>*> scalars_;
@@ -258,9 +253,10 @@ class DenseWeightGradient : public Generator<DenseWeightGradient> {
   Output<Func>* biases_ = nullptr;
   Contraction product_;
   FewRows few_;
-  RDom whole_, single_, block_;
+  RDom sample_, block_;
   Var block_index_{"block_index"};
-  Func weight_result_{"weight_result"}, bias_result_{"bias_result"}, bias_sum_{"bias_sum"}, block_sum_{"block_sum"};
+  Func weight_result_{"weight_result"}, bias_result_{"bias_result"}, bias_sum_{"bias_sum"}, block_sum_{"block_sum"},
+      sample_sum_{"sample_sum"};
 };
 
 }  // namespace
