@@ -39,9 +39,9 @@ class DenseForward : public Generator<DenseForward> {
       y = result_;
       return;
     } else {
-      // What does not fill a vector of outputs is a dot product along k, too.
+      // What does not fill a vector of outputs may be a dot product along k, too.
       const int v = facts.vector_width;
-      const Expr edge = operands.depth >= v && !Contraction::is_deep(operands, facts);
+      const Expr edge = DotProducts::pay_at_edge(operands, facts) && !Contraction::is_deep(operands, facts);
       dots_ =
           DotProducts("edge", facts, {facts.tile_rows, facts.tile_vectors, 1}, operands, operands.cols / v * v, edge);
       dots_.store(result_, epilogue);

@@ -34,7 +34,7 @@ class DenseMoments : public Generator<DenseMoments> {
     const Tile::Operands operands{x.dim(0).extent(), batch, w.dim(1).extent(), [&](Expr k, Expr n) { return x(k, n); },
                                   [&](Expr k, Expr m) { return w(k, m); }};
     // What does not fill a vector of units, as in dense_forward.
-    const Expr dots = operands.depth >= facts.vector_width;
+    const Expr dots = DotProducts::pay_at_edge(operands, facts);
     product_ = Contraction("moments", facts, gpu, operands, {.edge = gpu ? Expr() : !dots, .in_blocks = false});
     for (Contraction::Region& region : product_.regions()) {
       const Tile::Shape& shape = region.tile.shape();

@@ -16,6 +16,12 @@ class DotProducts {
     int vectors = 1;         ///< of partial sums of each
   };
 
+  /// Whether the columns that do not fill a vector are cheaper as dot products than as a vector of the tile.
+  static Halide::Expr pay_at_edge(const Tile::Operands& operands, const HardwareFacts& facts) {
+    const int v = facts.vector_width;
+    return operands.depth >= v && operands.cols % v * (operands.depth + facts.dot_end) <= v * operands.depth;
+  }
+
   DotProducts() = default;
   /// Covers all rows, and the columns from `first_col` on, where `enabled` holds at run time, and nothing otherwise. It
   /// must not hold for a depth of less than `vectors` vectors.

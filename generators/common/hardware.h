@@ -30,6 +30,7 @@ struct HardwareFacts {
   int dot_columns = 6;          ///< dot products that run side by side ...
   int dot_vectors = 2;          ///< ... each with so many vectors of partial sums: whole cache lines
   int dot_lanes = 8;            ///< most lanes of those vectors: more take longer to add up in the end than they save
+  int dot_end = 48;             ///< terms that take as long as the additions across lanes that end a dot product
   int few_rows_vectors = 12;    ///< columns of one row summed side by side where few rows read B in place, in vectors
   int pair_slab_columns = 512;  ///< columns of pairs added up in float32: those of ten dimensions stay in L1
   int l1_bytes = 32 * 1024;     ///< first-level data cache of one core
@@ -65,6 +66,7 @@ inline void override_facts(HardwareFacts& facts, const std::string& text) {
       {"dot_columns", &F::dot_columns},
       {"dot_vectors", &F::dot_vectors},
       {"dot_lanes", &F::dot_lanes},
+      {"dot_end", &F::dot_end},
       {"few_rows_vectors", &F::few_rows_vectors},
       {"pair_slab_columns", &F::pair_slab_columns},
       {"l1_bytes", &F::l1_bytes},
