@@ -39,6 +39,7 @@ struct TeacherOptions {
 };
 
 /// Losses are mean squared errors over samples and outputs; entry e is after epoch e, entry 0 before the first step.
+/// A resumed run of more than a hundred epochs has some of them, with NaN between.
 struct TeacherRun {
   TeacherTask task = TeacherTask::standard;
   std::string method;

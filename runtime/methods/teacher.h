@@ -25,7 +25,8 @@ Model student_model(const TeacherOptions& options, TeacherTask task);
 TeacherRun train_student(const kernels::Execution& execution, const TeacherOptions& options, TeacherTask task,
                          const MethodSpec& method, const TeacherData& data, const Context& context);
 
-/// The results file, or nothing where none is asked for.
+/// The results file, or nothing where none is asked for. Of runs beyond a hundred epochs it holds some of the losses;
+/// the others are NaN when they are read again.
 class TeacherResults {
  public:
   explicit TeacherResults(const TeacherOptions& options);
@@ -37,6 +38,7 @@ class TeacherResults {
   void read_line(std::string_view text, std::size_t number, const std::string& path);
 
   std::string settings_;
+  int epochs_ = 0;
   std::optional<io::JsonLines> file_;
   std::vector<TeacherRun> runs_;
 };

@@ -64,6 +64,32 @@ TEST_CASE("teacher tasks go on from their file and do not depend on threads", "[
   }
 }
 
+TEST_CASE("the file of a long run holds some epochs, the table's among them", "[teacher]") {
+  const test::TempDir folder;
+  TeacherOptions options = small();
+  options.width = 4;
+  options.samples = 8;
+  options.epochs = 2010;
+  options.seeds = {0};
+  options.results = (folder / "runs.jsonl").string();
+  const TeacherResult first = run_teacher_tasks(options, {}), again = run_teacher_tasks(options, {});
+  REQUIRE(again.runs[0].resumed);
+  const std::vector<double>&all = first.runs[0].validation_loss, &kept = again.runs[0].validation_loss;
+  REQUIRE(kept.size() == all.size());
+  std::size_t found = 0;
+  for (std::size_t e = 0; e < all.size(); ++e) {
+    if (std::isnan(kept[e])) continue;
+    ++found;
+    CHECK(kept[e] == Approx(all[e]).epsilon(1e-5));
+  }
+  CHECK(found > 150);
+  CHECK(found < 200);
+  REQUIRE(again.rows.size() == first.rows.size());
+  for (std::size_t i = 0; i < first.rows.size(); ++i) {
+    CHECK(again.rows[i].loss.mean == Approx(first.rows[i].loss.mean).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("a diverging student ends its own run only", "[teacher]") {
   TeacherOptions options = small();
   options.methods = {MethodSpec::parse("he:gain=1e12"), MethodSpec::parse("he")};
