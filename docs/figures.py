@@ -5,7 +5,8 @@
   figures.py phases OUT.png TITLE RESULT.json                       RESULT: kindling theory phase-diagram ... --json
   figures.py noise OUT.png RUNS.jsonl                               RUNS: kindling information --noise-variance ... --results
   figures.py curves OUT.png RUNS.jsonl                              RUNS: kindling compare --curve-at ... --results
-  figures.py teacher OUT.png RUNS.jsonl SAMPLES                     RUNS: kindling evaluate teacher --results, those of so many samples
+  figures.py teacher OUT.png RUNS.jsonl SAMPLES [train]             RUNS: kindling evaluate teacher --results, those of so many samples;
+                                                                    "train": the training loss beside it, dotted
 """
 import json
 import math
@@ -80,7 +81,7 @@ def draw_method(axis, method, place, x, mean, low, high):
     axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def teacher(out, path, samples):
+def teacher(out, path, samples, *also):
     curves = defaultdict(list)
     for line in open(path):
         run = json.loads(line)
@@ -99,13 +100,16 @@ def teacher(out, path, samples):
                 runs = [r for r in curves.get((optimizer, task, method), []) if "failure" not in r]
                 if not runs:
                     continue
-                logs = [[math.log(v) for v in r["centred_loss"]] for r in runs]
-                epochs = range(1, len(logs[0]))
-                mean = [sum(l[e] for l in logs) / len(logs) for e in epochs]
-                spread = [math.sqrt(sum((l[e] - m) ** 2 for l in logs) / len(logs)) for e, m in zip(epochs, mean)]
+                epochs = runs[0].get("epochs", range(len(runs[0]["centred_loss"])))[1:]
+                logs = [[math.log(v) for v in r["centred_loss"][1:]] for r in runs]
+                mean = [sum(column) / len(logs) for column in zip(*logs)]
+                spread = [math.sqrt(sum((v - m) ** 2 for v in column) / len(logs)) for column, m in zip(zip(*logs), mean)]
                 draw_method(axis, method, place, epochs, [math.exp(m) for m in mean],
                             [math.exp(m - s) for m, s in zip(mean, spread)],
                             [math.exp(m + s) for m, s in zip(mean, spread)])
+                if "train" in also:
+                    train = [sum(column) / len(runs) for column in zip(*(r["train_loss"][1:] for r in runs))]
+                    axis.plot(epochs, train, ":", color=axis.lines[-1].get_color(), linewidth=0.7)
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_title(f"{task} teacher, {optimizer}", fontsize=9)
