@@ -6,3 +6,7 @@
 # add up across lanes than six, and 100 outputs no remainder.
 kindling_tune(avx2 "^dense_(forward|input_gradient|moments)" tile_rows=5)
 kindling_tune(avx2 "^dense_forward" dot_columns=4)
+
+# Eight pixels of a row of 8, 16 or 32, and 48, 96 or 192 channels are whole tiles of 8 x 3 vectors; with 24 accumulators
+# a product takes less than half a load.
+kindling_tune(avx512 "^conv2d_" tile_rows=8 narrow_rows=8 tile_vectors=3)

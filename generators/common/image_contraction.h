@@ -129,7 +129,14 @@ class ImageContraction {
       add(name + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, vectors / wide * (wide * v),
           panels * (n * v), panels, weight);
     }
-    add(name + "_edge", {facts.narrow_rows, 1, v}, vectors * v, cols % v, cast<int>(cols % v != 0), weight);
+    // Half a long vector is cheaper than a whole one where it holds what is left: three colours, say.
+    const Expr left = cols % v;
+    const auto edge = [&](const std::string& part, int width, const Expr& used) {
+      add(name + part, {facts.narrow_rows, 1, width}, vectors * v, left, cast<int>(used), weight);
+    };
+    const int half = v > 8 ? v / 2 : 0;
+    edge("_edge", v, left > half);
+    if (half > 0) edge("_half_edge", half, left > 0 && left <= half);
   }
 
   /// Adds the updates f(col, pixel, sample) = epilogue(...) that cover the whole result.
@@ -244,6 +251,13 @@ class ImageContraction {
     r.sum(col_in_, row_in_, panel_, row_tile_, sample_) = 0.0F;
     FuncRef sum = r.sum(col_in_, row_in_, panel_, row_tile_, sample_);
     if (!gpu) {
+      // Rows of the window that lie in the border for all pixels of the tile.
+      const Expr first = row_tile_ * shape.rows, last = min(first + shape.rows, windows_.pixels()) - 1;
+      const auto row = [&](const Expr& pixel) {
+        return pixel / windows_.width * windows_.step + windows_.skip_y - image_.top;
+      };
+      r.terms.where(r.terms.y >= -row(last));
+      r.terms.where(r.terms.y <= (image_.height - 1) * image_.spread - row(first));
       sum +=
           r.window(row_in_, r.terms.x, r.terms.y, row_tile_, sample_) * r.packed(col_in_, r.terms.x, r.terms.y, panel_);
     } else {

@@ -26,10 +26,13 @@ struct Problem {
       (largest > 2 ? largest : samples) /= 2;
     }
   }
+  static bool inside(std::int64_t height, std::int64_t width, std::int64_t y, std::int64_t x) {
+    return y >= 0 && y < height && x >= 0 && x < width;
+  }
   // Pixel (y, x) of a matrix of images, 0 outside.
   static double pixel(Array<float>& images, std::int64_t n, std::int64_t height, std::int64_t width, std::int64_t y,
                       std::int64_t x, std::int64_t channel) {
-    if (y < 0 || y >= height || x < 0 || x >= width) return 0;
+    if (!inside(height, width, y, x)) return 0;
     return images(n, (y * width + x) * (images.cols() / (height * width)) + channel);
   }
   double input(Array<float>& x, std::int64_t n, std::int64_t oy, std::int64_t ox, std::int64_t ky, std::int64_t kx,
@@ -56,6 +59,19 @@ struct Problem {
   }
 };
 
+// The sum over a window. What lies in the border adds nothing; a weight there that is not finite may make the sum NaN,
+// or not: tiles skip rows of the window that are border for all their pixels.
+struct WindowSum {
+  Sum sum;
+  bool unclear = false;
+
+  void add(bool inside, double pixel, double weight) {
+    if (inside) sum.add(pixel * weight);
+    unclear = unclear || (!inside && !std::isfinite(weight));
+  }
+  [[nodiscard]] bool allows(double found) const { return unclear && std::isnan(found); }
+};
+
 // Weights of which the last is lost.
 Array<float> used_weights(Case& c, Array<float> w) {
   if (c.mutation == Mutation::dropped_term) w(w.rows() - 1, w.cols() - 1) = 0;
@@ -79,13 +95,15 @@ void forward(Case& c, std::string_view form) {
       },
       y);
   p.pixels(s.out_height(), s.out_width(), s.channels_out, [&](auto n, auto oy, auto ox, auto o) {
-    Sum z;
-    z.add(bias[o]);
+    WindowSum z;
+    z.sum.add(bias[o]);
     p.taps(s.channels_in, [&](auto channel, auto ky, auto kx) {
-      z.add(p.input(x, n, oy, ox, ky, kx, channel) * w(o, p.weight(channel, ky, kx)));
+      const bool inside =
+          Problem::inside(s.height, s.width, oy * s.stride - s.padding + ky, ox * s.stride - s.padding + kx);
+      z.add(inside, p.input(x, n, oy, ox, ky, kx, channel), w(o, p.weight(channel, ky, kx)));
     });
     const std::int64_t at = (oy * s.out_width() + ox) * s.channels_out + o;
-    c.expect(y(n, at), activated(activation, z, s.fan_in()), "y", n, at);
+    if (!z.allows(y(n, at))) c.expect(y(n, at), activated(activation, z.sum, s.fan_in()), "y", n, at);
   });
 }
 
@@ -104,17 +122,19 @@ void input_gradient(Case& c, std::string_view form) {
       dx);
   const std::int64_t terms = s.channels_out * s.kernel_height * s.kernel_width;
   p.pixels(s.height, s.width, s.channels_in, [&](auto n, auto iy, auto ix, auto channel) {
-    Sum g;
-    // The zeros around and between the pixels of dZ are numbers, too.
+    WindowSum g;
+    // The zeros between the pixels of dZ are numbers, too.
     p.taps(s.channels_out, [&](auto o, auto ky, auto kx) {
       const std::int64_t y = iy + s.padding - ky, x_at = ix + s.padding - kx;
       const bool there = y >= 0 && x_at >= 0 && y % s.stride == 0 && x_at % s.stride == 0;
       const double gradient =
           there ? Problem::pixel(dz, n, s.out_height(), s.out_width(), y / s.stride, x_at / s.stride, o) : 0;
-      g.add(gradient * w(o, p.weight(channel, ky, kx)));
+      const bool between =
+          Problem::inside((s.out_height() - 1) * s.stride + 1, (s.out_width() - 1) * s.stride + 1, y, x_at);
+      g.add(between, gradient, w(o, p.weight(channel, ky, kx)));
     });
     const std::int64_t at = (iy * s.width + ix) * s.channels_in + channel;
-    c.expect(dx(n, at), through_derivative(below, x(n, at), g, terms), "dx", n, at);
+    if (!g.allows(dx(n, at))) c.expect(dx(n, at), through_derivative(below, x(n, at), g.sum, terms), "dx", n, at);
   });
 }
 
