@@ -5,7 +5,6 @@
 // Dimensions: (column in panel, row in tile, panel of columns, tile of rows, problem).
 #pragma once
 
-#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -57,9 +56,8 @@ class PairTile {
     width_ = gpu ? 1 : facts.vector_width;
     vectors_ = gpu ? facts.gpu_thread_tile_x : facts.tile_vectors;
     if (!o.x && !gpu) {
-      // Square and small, so that little of a tile lies on the wrong side of the diagonal; rows end where panels do.
-      // Measured on AVX-512: eight lanes, 1.2 times as fast as sixteen.
-      row_count_ = width_ = std::min(width_, 8);
+      // Square, so that little of a tile lies on the wrong side of the diagonal; rows end where panels do.
+      row_count_ = width_;
       vectors_ = width_ < 8 ? 2 : 1;
     }
     const auto centre = [&](const Expr& k) { return form == Form::contraction ? o.centre(k, problem) : Expr(0.0F); };
