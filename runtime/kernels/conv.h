@@ -5,9 +5,9 @@
 // row, channels last: X is N x (height * width * C), Y and dZ are N x (out_height * out_width * O). W is O x (C * kh *
 // kw), one row a neuron, in PyTorch's order (o, c, ky, kx). Rows may be strided, in outputs too. Outputs overlap no
 // input. Results do not depend on the number of threads. What does not fit throws Error{usage}; NaN and infinity pass
-// through as IEEE arithmetic has them, where the zeros between the pixels of dZ under a stride count as numbers: 0 times
-// infinity is NaN. Those of the border may or may not, since rows of a window that are border for a whole tile of pixels
-// are skipped.
+// through as IEEE arithmetic has them, where the zeros between the pixels of dZ under a stride count as numbers: 0
+// times infinity is NaN. Those of the border may or may not, since rows of a window that are border for a whole tile of
+// pixels are skipped.
 #pragma once
 
 #include <kindling/activation.h>
