@@ -81,6 +81,13 @@ def draw_method(axis, method, place, x, mean, low, high):
     axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
+def mean_and_spread(rows):
+    """Of every column; the spread is the standard deviation over these rows."""
+    columns = list(zip(*rows))
+    mean = [sum(column) / len(rows) for column in columns]
+    return mean, [math.sqrt(sum((v - m) ** 2 for v in column) / len(rows)) for column, m in zip(columns, mean)]
+
+
 def teacher(out, path, samples, *also):
     curves = defaultdict(list)
     for line in open(path):
@@ -101,14 +108,12 @@ def teacher(out, path, samples, *also):
                 if not runs:
                     continue
                 epochs = runs[0].get("epochs", range(len(runs[0]["centred_loss"])))[1:]
-                logs = [[math.log(v) for v in r["centred_loss"][1:]] for r in runs]
-                mean = [sum(column) / len(logs) for column in zip(*logs)]
-                spread = [math.sqrt(sum((v - m) ** 2 for v in column) / len(logs)) for column, m in zip(zip(*logs), mean)]
+                mean, spread = mean_and_spread([[math.log(v) for v in r["centred_loss"][1:]] for r in runs])
                 draw_method(axis, method, place, epochs, [math.exp(m) for m in mean],
                             [math.exp(m - s) for m, s in zip(mean, spread)],
                             [math.exp(m + s) for m, s in zip(mean, spread)])
                 if "train" in also:
-                    train = [sum(column) / len(runs) for column in zip(*(r["train_loss"][1:] for r in runs))]
+                    train, _ = mean_and_spread([r["train_loss"][1:] for r in runs])
                     axis.plot(epochs, train, ":", color=axis.lines[-1].get_color(), linewidth=0.7)
             axis.set_xscale("log")
             axis.set_yscale("log")
@@ -153,9 +158,7 @@ def curves(out, path):
     for axis, (name, methods) in zip(axes[0], panels.items()):
         for method, runs in sorted(methods.items()):
             place, steps = names.index(method), runs[0][0]
-            values = [[1 - e for e in errors] for _, errors in runs]
-            mean = [sum(v[i] for v in values) / len(values) for i in range(len(steps))]
-            spread = [math.sqrt(sum((v[i] - m) ** 2 for v in values) / len(values)) for i, m in enumerate(mean)]
+            mean, spread = mean_and_spread([[1 - e for e in errors] for _, errors in runs])
             draw_method(axis, method, place, steps, mean, [m - s for m, s in zip(mean, spread)],
                         [m + s for m, s in zip(mean, spread)])
         axis.set_xscale("log")
