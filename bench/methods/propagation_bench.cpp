@@ -76,12 +76,10 @@ void add_rows(Registry& registry, const Settings& settings) {
   for (const int threads : settings.threads) {
     const Shared<PropagationProblem> propagation([] { return std::make_shared<PropagationProblem>(); });
     const Shared<RowsProblem> rows([] { return std::make_shared<RowsProblem>(); });
-    // Four of the layers are multiplied twice, for pre-activations and for activations, the last one once.
-    const double products = depth + 3;
     Comparison signals{.kernel = "propagation",
                        .shape = shape_name({width, inputs, depth}),
                        .threads = threads,
-                       .work = {.flops = 2.0 * products * inputs * width * width},
+                       .work = {.flops = 2.0 * depth * inputs * width * width},
                        .goal = {.ratio = 1.5, .of_peak = 0.85},
                        .contestants = {}};
     Comparison draws{.kernel = "correlated_rows",

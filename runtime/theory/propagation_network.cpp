@@ -10,6 +10,7 @@
 #include "kernels/dense.h"
 #include "kernels/device_log.h"
 #include "kernels/jacobian.h"
+#include "kernels/loss.h"
 #include "kernels/residency.h"
 #include "theory/propagation.h"
 
@@ -60,14 +61,20 @@ class Signals {
   }
 
   [[nodiscard]] double scale() const { return scale_; }
-  // The stored signals' activations after a layer; bias already divided by scale().
-  void advance(ConstTensorView w, std::span<const float> bias) {
+  // The stored signals' activations after a layer; bias already divided by scale(). Returns the products it took.
+  int advance(ConstTensorView w, std::span<const float> bias) {
+    if (std::exchange(looked_, false) && homogeneous_) {  // f(z) = f'(z) z: no second product
+      kernels::activation_gradient(exec_, y_, options_.activation, y_, x_);
+      return 0;
+    }
     kernels::dense_forward(exec_, x_, w, bias, options_.activation, y_);
     std::swap(x_, y_);
+    return 1;
   }
-  // Their pre-activations there, in the free matrix.
+  // Their pre-activations there, in the free matrix; before advance().
   LayerSignal look(int layer, ConstTensorView w, std::span<const float> bias) {
     kernels::dense_forward(exec_, x_, w, bias, {ActivationKind::identity}, y_);
+    looked_ = true;
     const std::int64_t pairs = options_.inputs / 2, n = options_.width;
     kernels::row_norms(exec_, y_, norms_);
     const ConstTensorView even(y_.data(), pairs, n, 2 * n), odd(y_.data() + n, pairs, n, 2 * n);
@@ -103,6 +110,7 @@ class Signals {
   Tensor x_, y_;
   std::vector<float> norms_, dots_;
   double scale_ = 1;
+  bool looked_ = false;
   kernels::Residency residency_;
 };
 
@@ -146,8 +154,7 @@ PropagationRun simulate_network(const kernels::Execution& execution, const Propa
       ++next;
     }
     if (layer == options.layers.back()) break;
-    signals.advance(weight, bias);
-    run.flops += layer_flops;
+    run.flops += layer_flops * signals.advance(weight, bias);
     if (layer % settle_every == 0 && !signals.settle()) {
       throw Error(ErrorCode::numerical,
                   fmt::format("propagation: weight variance {}, network {}: a signal is not finite after layer {}",

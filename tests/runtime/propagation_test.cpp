@@ -43,6 +43,24 @@ TEST_CASE("random networks follow the mean-field maps layer by layer", "[propaga
   }
 }
 
+TEST_CASE("looking at a layer changes nothing in later ones", "[propagation]") {
+  for (const ActivationKind kind :
+       {ActivationKind::relu, ActivationKind::leaky_relu, ActivationKind::identity, ActivationKind::tanh}) {
+    PropagationOptions options = small();
+    options.activation.kind = kind;
+    INFO(static_cast<int>(kind));
+    options.networks = 1;
+    options.layers = {1, 2, 3, 8};
+    const PropagationRun often = simulate_propagation(options, {.seed = 3}).runs.front();
+    options.layers = {8};
+    const PropagationRun once = simulate_propagation(options, {.seed = 3}).runs.front();
+    CHECK(often.layers.back().length == once.layers.back().length);
+    CHECK(often.layers.back().correlation == once.layers.back().correlation);
+    // A piecewise linear activation needs no second product.
+    CHECK(often.flops / once.flops == Approx(kind == ActivationKind::tanh ? 11.0 / 8 : 1));
+  }
+}
+
 TEST_CASE("lengths beyond float32 are carried", "[propagation]") {
   PropagationOptions options = small();
   options.law.bias_variance = 0;
