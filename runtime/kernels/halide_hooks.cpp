@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 
 #include "HalideRuntime.h"
+#include "kernels/worker_pool.h"
 
 namespace kindling::kernels {
 namespace {
@@ -59,8 +59,9 @@ class BlockCache {
       std::free(block.base);
       return;
     }
-    const std::size_t slot = next_++ % count;
-    drop(slot);
+    std::size_t slot = 0;
+    while (slot < count && blocks_[slot].base != nullptr) ++slot;
+    if (slot == count) drop(slot = next_++ % count);
     for (std::size_t i = 1; kept_ + block.capacity > kept_bytes_per_thread && i < count; ++i) drop((slot + i) % count);
     blocks_[slot] = block;
     kept_ += block.capacity;
@@ -106,20 +107,17 @@ void on_free(void*, void* pointer) {
   block_cache().give({base, *static_cast<std::size_t*>(base)});
 }
 
-// With one thread the loop runs where it is: no queue, no wake-ups, and several callers do not meet.
-int on_parallel_for(void* user_context, halide_task_t task, int min, int size, std::uint8_t* closure) {
+int on_parallel_for(void* user_context, halide_task_t task, int first, int count, std::uint8_t* closure) {
+#if !defined(__wasm__)  // which has one thread
   const auto* state = static_cast<const CallState*>(user_context);
   const int threads = state == nullptr ? 1 : state->threads;
-  if (threads <= 1 || size <= 1) {
-    for (int i = min; i < min + size; ++i) {
-      const int status = halide_do_task(user_context, task, i, closure);
-      if (status != 0) return status;
-    }
-    return 0;
+  if (threads > 1 && count > 1) return WorkerPool::shared().run(user_context, task, first, count, closure, threads);
+#endif
+  for (int i = first; i < first + count; ++i) {
+    const int status = halide_do_task(user_context, task, i, closure);
+    if (status != 0) return status;
   }
-  static std::atomic<int> pool_threads{0};
-  if (pool_threads.exchange(threads) != threads) halide_set_num_threads(threads);
-  return halide_default_do_par_for(user_context, task, min, size, closure);
+  return 0;
 }
 
 }  // namespace
