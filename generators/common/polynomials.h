@@ -26,16 +26,37 @@ inline Halide::Expr strict_product(const Halide::Expr& a, const Halide::Expr& b)
   return Call::make(a.type(), Call::strict_mul, {a, b}, Call::PureIntrinsic);
 }
 
+/// e^r for |r| <= ln 2 / 2.
+inline Halide::Expr small_exp_poly(const Halide::Expr& r) {
+  return horner(r, {1.381453789587569e-3F, 8.368745319999923e-3F, 4.1668390831274264e-2F, 1.6666520396771353e-1F,
+                    4.9999993431891376e-1F, 1.0F, 1.0F});
+}
+
+/// x - n ln 2. ln 2 in two parts, the first exact in few bits, so that n times it is exact. Strict, or LLVM adds the
+/// parts up.
+inline Halide::Expr less_multiple_of_ln2(const Halide::Expr& x, const Halide::Expr& n) {
+  return Halide::strict_float(x - n * 0.693359375F + n * 2.12194440e-4F);
+}
+
+/// e^x for x <= 0, as all exponentials relative to a maximum are; errors as exp_poly's, with fewer instructions.
+inline Halide::Expr exp_nonpositive(const Halide::Expr& argument) {
+  using namespace Halide;
+  constexpr float magic = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, which stands in the low bits
+  Expr x = strict_float(select(argument < -104.0F, -104.0F, argument));
+  Expr shifted = strict_float(x * 1.44269504F + magic);
+  Expr p = small_exp_poly(less_multiple_of_ln2(x, strict_float(shifted - magic)));
+  // 2^(n + 24) and 2^-24: n goes down to -150, where results are subnormal.
+  Expr power = reinterpret<float>((reinterpret<int32_t>(shifted) << 23) + ((127 + 24) << 23));
+  return strict_product(strict_product(p, power), 1.0F / 16777216.0F);
+}
+
 /// e^x, relative error at most 1.5e-7 where the result is a normal number; +inf above 88.72, 0 below -104, subnormal
 /// between with the error of their spacing. NaN stays NaN.
 inline Halide::Expr exp_poly(const Halide::Expr& argument) {
   using namespace Halide;
   Expr x = strict_float(select(argument < -104.0F, -104.0F, select(argument > 89.0F, 89.0F, argument)));
   Expr n = round(x * 1.44269504F);
-  // ln 2 in two parts, the first exact in few bits, so that n times it is exact. Strict, or LLVM adds the parts up.
-  Expr r = strict_float(x - n * 0.693359375F + n * 2.12194440e-4F);
-  Expr p = horner(r, {1.381453789587569e-3F, 8.368745319999923e-3F, 4.1668390831274264e-2F, 1.6666520396771353e-1F,
-                      4.9999993431891376e-1F, 1.0F, 1.0F});
+  Expr p = small_exp_poly(less_multiple_of_ln2(x, n));
   // 2^n as two factors: n reaches 128 and, for subnormal results, -150.
   Expr k = cast<int32_t>(n);
   Expr half = k >> 1;
