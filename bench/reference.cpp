@@ -67,7 +67,7 @@ Expected product(std::vector<std::int64_t> rows, std::int64_t terms, std::int64_
         size[j] += std::abs(term);
       }
     }
-    const double per_magnitude = 4 * (std::sqrt(static_cast<double>(terms)) + 2) * epsilon32;
+    const double per_magnitude = rounding(static_cast<double>(terms));
     for (std::size_t j = 0; j < n; ++j) size[j] *= per_magnitude;
   }
   return e;
@@ -93,6 +93,19 @@ void check(const std::string& what, ConstTensorView found, const Expected& expec
                                     expected.rows[r], c, value, wanted, tolerance));
     }
   }
+}
+
+double rounding(double terms) { return 4 * (std::sqrt(terms) + 2) * epsilon32; }
+
+void expect_near(const char* what, std::int64_t at, double found, double wanted, double tolerance) {
+  if (std::abs(found - wanted) <= tolerance) return;
+  throw WrongAnswer(fmt::format("wrong answer: {}[{}] is {:.9g}, expected {:.9g} to within {:.2g}", what, at, found,
+                                wanted, tolerance));
+}
+
+void expect_written(const char* what, std::span<const float> values) {
+  for (const float v : values)
+    if (std::isnan(v)) throw WrongAnswer(fmt::format("wrong answer: {} has elements that were not written", what));
 }
 
 Tensor transposed(ConstTensorView m) {

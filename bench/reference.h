@@ -44,6 +44,15 @@ Expected product(std::vector<std::int64_t> rows, std::int64_t terms, std::int64_
 /// anywhere in the matrix, checked rows or not.
 void check(const std::string& what, ConstTensorView found, const Expected& expected);
 
+/// Tolerance c (√K + 2) ε of a sum of K terms, relative to the sum of their sizes: see product().
+double rounding(double terms);
+
+/// Throws WrongAnswer unless element `at` of `what` is within `tolerance` of what is wanted. NaN never is.
+void expect_near(const char* what, std::int64_t at, double found, double wanted, double tolerance);
+
+/// Throws WrongAnswer for NaN, and so for an element that was not written: where only a spread of them is checked.
+void expect_written(const char* what, std::span<const float> values);
+
 /// The transpose, stored.
 Tensor transposed(ConstTensorView m);
 

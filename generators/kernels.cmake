@@ -77,6 +77,7 @@ kindling_add_kernel(philox_uniform GENERATOR philox_uniform SOURCE random_genera
 kindling_add_kernel(philox_normal GENERATOR philox_normal SOURCE random_generator.cpp)
 kindling_add_kernel(philox_exponential GENERATOR philox_exponential SOURCE random_generator.cpp)
 kindling_add_kernel(philox_beta21 GENERATOR philox_beta21 SOURCE random_generator.cpp)
+kindling_add_kernel(philox_beta GENERATOR philox_beta SOURCE beta_generator.cpp)
 kindling_add_kernel(philox_simplex GENERATOR philox_simplex SOURCE random_rows_generator.cpp)
 kindling_add_kernel(philox_correlated_rows GENERATOR philox_correlated_rows SOURCE random_rows_generator.cpp)
 kindling_add_kernel(standardize GENERATOR standardize SOURCE scatter_generator.cpp PARAMS x.type=float32)

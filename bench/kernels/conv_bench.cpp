@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "kernels/conv.h"
-#include "kernels/dense_problem.h"
+#include "kernels/operations.h"
 #include "shapes/conv.h"
 
 namespace kindling::bench {
@@ -72,19 +72,9 @@ struct ConvProblem {
   Tensor x, w, bias, y, dz, dx, dw, db;
 };
 
-void expect_near(const char* what, double found, double wanted, double magnitude, double terms) {
-  const double tolerance = 4 * (std::sqrt(terms) + 2) * epsilon32 * magnitude;
-  if (!(std::abs(found - wanted) <= tolerance))
-    throw WrongAnswer(
-        fmt::format("wrong answer: {} is {:.9g}, expected {:.9g} within {:.2g}", what, found, wanted, tolerance));
-}
-
-// Every element of an output must have been written; a spread of them is checked.
-void expect_written(const char* what, std::span<const float> values) {
-  for (const float v : values)
-    if (std::isnan(v)) throw WrongAnswer(fmt::format("wrong answer: {} has elements that were not written", what));
-}
-constexpr std::int64_t checked = 997;  // a prime, so that all channels, borders and samples are met
+// Every element of an output must have been written; a spread of them is checked. A prime, so that all channels,
+// borders and samples are met.
+constexpr std::int64_t checked = 997;
 
 void ConvProblem::verify_forward(const std::function<void()>& run) {
   poison(y.flat());
@@ -103,7 +93,7 @@ void ConvProblem::verify_forward(const std::function<void()>& run) {
             weight(o, c, ky, kx) * pixel(x, shape.channels_in, n, row + ky - conv_padding, col + kx - conv_padding, c);
         z += term, magnitude += std::abs(term);
       }
-    expect_near("y", y.data()[at], z > 0 ? z : 0, magnitude, static_cast<double>(shape.fan_in()));
+    expect_near("y", at, y.data()[at], z > 0 ? z : 0, rounding(static_cast<double>(shape.fan_in())) * magnitude);
   }
 }
 
@@ -124,7 +114,7 @@ void ConvProblem::verify_input_gradient(const std::function<void()>& run) {
                             pixel(dz, shape.channels_out, n, row - ky + conv_padding, col - kx + conv_padding, o);
         sum += term, magnitude += std::abs(term);
       }
-    expect_near("dx", dx.data()[at], sum, magnitude, 9.0 * static_cast<double>(shape.channels_out));
+    expect_near("dx", at, dx.data()[at], sum, rounding(9.0 * static_cast<double>(shape.channels_out)) * magnitude);
   }
 }
 
@@ -149,72 +139,44 @@ void ConvProblem::verify_weight_gradient(const std::function<void()>& run) {
                             pixel(x, shape.channels_in, n, row + ky - conv_padding, col + kx - conv_padding, c);
         sum += term, magnitude += std::abs(term);
       }
-    expect_near("dw", dw.data()[at], sum, magnitude, terms);
+    expect_near("dw", at, dw.data()[at], sum, rounding(terms) * magnitude);
   }
 }
 
-struct Operation {
-  const char* name;
-  void (*run)(const kernels::Execution&, ConvProblem&);
-  void (ConvProblem::*verify)(const std::function<void()>&);
-  std::function<void()> (Peer::*peer)(const Convolution&) const;
-};
-
-const Operation operations[] = {
-    {"conv2d_forward",
-     [](const kernels::Execution& e, ConvProblem& p) {
-       kernels::conv2d_forward(e, p.x, p.w, p.bias.flat(), {ActivationKind::relu}, p.shape, p.y);
-     },
-     &ConvProblem::verify_forward, &Peer::conv_forward},
-    {"conv2d_input_gradient",
-     [](const kernels::Execution& e, ConvProblem& p) {
-       kernels::conv2d_input_gradient(e, p.dz, p.w, p.x, {ActivationKind::identity}, p.shape, p.dx);
-     },
-     &ConvProblem::verify_input_gradient, &Peer::conv_input_gradient},
-    {"conv2d_weight_gradient",
-     [](const kernels::Execution& e, ConvProblem& p) {
-       kernels::conv2d_weight_gradient(e, p.x, p.dz, p.shape, p.dw, p.db.flat());
-     },
-     &ConvProblem::verify_weight_gradient, &Peer::conv_weight_gradient}};
+const Operation<ConvProblem> operations[] = {
+    {.name = "conv2d_forward",
+     .run =
+         [](const kernels::Execution& e, ConvProblem& p) {
+           kernels::conv2d_forward(e, p.x, p.w, p.bias.flat(), {ActivationKind::relu}, p.shape, p.y);
+         },
+     .verify = &ConvProblem::verify_forward,
+     .peers = {"onednn"},
+     .bind = [](const Peer& peer, ConvProblem& p) { return peer.conv_forward(p.operation()); }},
+    {.name = "conv2d_input_gradient",
+     .run =
+         [](const kernels::Execution& e, ConvProblem& p) {
+           kernels::conv2d_input_gradient(e, p.dz, p.w, p.x, {ActivationKind::identity}, p.shape, p.dx);
+         },
+     .verify = &ConvProblem::verify_input_gradient,
+     .peers = {"onednn"},
+     .bind = [](const Peer& peer, ConvProblem& p) { return peer.conv_input_gradient(p.operation()); }},
+    {.name = "conv2d_weight_gradient",
+     .run = [](const kernels::Execution& e,
+               ConvProblem& p) { kernels::conv2d_weight_gradient(e, p.x, p.dz, p.shape, p.dw, p.db.flat()); },
+     .verify = &ConvProblem::verify_weight_gradient,
+     .peers = {"onednn"},
+     .bind = [](const Peer& peer, ConvProblem& p) { return peer.conv_weight_gradient(p.operation()); }}};
 
 void add_rows(Registry& registry, const Settings& settings) {
-  for (const Operation& op : operations) {
-    report_missing_peers(registry, op.name, {"onednn"});
+  for (const auto& operation : operations) {
+    report_missing_peers(registry, operation.name, operation.peers);
     for (const ConvShape& s : conv_shapes) {
-      for (const int threads : settings.threads) {
-        const Shared<ConvProblem> shared([s] { return std::make_shared<ConvProblem>(s); });
-        Comparison comparison{.kernel = op.name,
-                              .shape = fmt::format("{}x{}x{}to{}", conv_batch, s.size, s.channels_in, s.channels_out),
-                              .threads = threads,
-                              .work = {.flops = ConvProblem::flops(s)},
-                              .limit = Limit::multiply_add,
-                              .goal = {.ratio = 1},
-                              .contestants = {}};
-        const auto add = [&](const std::string& name, bool peer,
-                             const std::function<std::function<void()>(ConvProblem&)>& bind) {
-          comparison.contestants.push_back({name, peer, [shared, bind, verify = op.verify] {
-                                              const auto p = shared.get();
-                                              const auto run = [p, call = bind(*p)] { call(); };
-                                              return Trial{run, [p, run, verify] { (*p.*verify)(run); }, {}};
-                                            }});
-        };
-        for (const kernels::Target* target : settings.targets) {
-          const kernels::Execution execution{target, threads};
-          add(target->name, false,
-              [execution, run = op.run](ConvProblem& p) { return [&p, execution, run] { run(execution, p); }; });
-        }
-        for (const PeerRow& row : peers()) {
-          if (row.peer == nullptr || row.name != "onednn") continue;
-          add(row.name, true, [peer = row.peer, bind = op.peer, threads](ConvProblem& p) -> std::function<void()> {
-            peer->set_threads(threads);
-            return [peer, threads, call = (peer->*bind)(p.operation())] {
-              peer->set_threads(threads);
-              call();
-            };
-          });
-        }
-        registry.add(std::move(comparison));
-      }
+      const Shared<ConvProblem> shared([s] { return std::make_shared<ConvProblem>(s); });
+      add_operation(registry, settings, operation, shared,
+                    {.shape = fmt::format("{}x{}x{}to{}", conv_batch, s.size, s.channels_in, s.channels_out),
+                     .work = {.flops = ConvProblem::flops(s)},
+                     .limit = Limit::multiply_add,
+                     .goal = {.ratio = 1}});
     }
   }
 }

@@ -20,6 +20,19 @@ Eigen::Map<Matrix, 0, Stride> map(const TensorView& v) {
   return {v.data(), v.rows(), v.cols(), Stride(v.row_stride())};
 }
 
+// Arrays of values in blocks that stay in cache over the expressions of `body(first, count)`, shared among threads.
+template <class Body>
+void in_blocks(std::size_t size, const Body& body) {
+  constexpr Eigen::Index block = 4096;
+  const auto end = static_cast<Eigen::Index>(size);
+#pragma omp parallel for num_threads(Eigen::nbThreads())
+  for (Eigen::Index first = 0; first < end; first += block) body(first, std::min(block, end - first));
+}
+using Values = Eigen::Map<Eigen::ArrayXf>;
+using ConstValues = Eigen::Map<const Eigen::ArrayXf>;
+Values part(std::span<float> v, Eigen::Index first, Eigen::Index count) { return {v.data() + first, count}; }
+ConstValues part(std::span<const float> v, Eigen::Index first, Eigen::Index count) { return {v.data() + first, count}; }
+
 class EigenPeer final : public Peer {
  public:
   [[nodiscard]] std::string version() const override {
@@ -102,6 +115,88 @@ class EigenPeer final : public Peer {
         a.value[static_cast<std::size_t>(b)] =
             joint.row(b).mean() - (top + std::log(sum / static_cast<float>(product.cols())));
       }
+    };
+  }
+
+  [[nodiscard]] std::function<void()> sgd_step(const OptimizerStep& a) const override {
+    return [a] {
+      in_blocks(a.gradient.size(), [&](auto first, auto count) {
+        part(a.parameters, first, count) -= *a.learning_rate * part(a.gradient, first, count);
+      });
+    };
+  }
+
+  [[nodiscard]] std::function<void()> momentum_step(const OptimizerStep& a) const override {
+    return [a] {
+      in_blocks(a.gradient.size(), [&](auto first, auto count) {
+        auto velocity = part(a.first, first, count);
+        velocity = a.momentum * velocity + part(a.gradient, first, count);
+        part(a.parameters, first, count) -= *a.learning_rate * velocity;
+      });
+    };
+  }
+
+  [[nodiscard]] std::function<void()> adam_step(const OptimizerStep& a) const override {
+    return [a] {
+      // In float64: 1 - beta^t would lose digits.
+      const auto correction = [&](double beta) { return static_cast<float>(1 - std::pow(beta, a.step)); };
+      const float rate = *a.learning_rate / correction(a.beta1), bias = correction(a.beta2);
+      in_blocks(a.gradient.size(), [&](auto first, auto count) {
+        const auto gradient = part(a.gradient, first, count);
+        auto mean = part(a.first, first, count), square = part(a.second, first, count);
+        mean = a.beta1 * mean + (1.0F - a.beta1) * gradient;
+        square = a.beta2 * square + (1.0F - a.beta2) * gradient.square();
+        part(a.parameters, first, count) -= rate * mean / ((square / bias).sqrt() + a.epsilon);
+      });
+    };
+  }
+
+  [[nodiscard]] std::function<void()> squared_error(const SquaredError& a) const override {
+    return [a] {
+      const auto y = map(a.y), target = map(a.target);
+      auto gradient = map(a.gradient);
+      const float features = static_cast<float>(y.cols()), scale = 2.0F / features * a.scale;
+#pragma omp parallel for num_threads(Eigen::nbThreads())
+      for (Eigen::Index n = 0; n < y.rows(); ++n) {
+        gradient.row(n) = y.row(n) - target.row(n);
+        a.loss[static_cast<std::size_t>(n)] = gradient.row(n).squaredNorm() / features;
+        gradient.row(n) *= scale;
+      }
+    };
+  }
+
+  [[nodiscard]] std::function<void()> tanh_gradient(const TanhGradient& a) const override {
+    return [a] {
+      in_blocks(a.y.flat().size(), [&](auto first, auto count) {
+        part(a.dz.flat(), first, count) =
+            part(a.dy.flat(), first, count) * (1.0F - part(a.y.flat(), first, count).square());
+      });
+    };
+  }
+
+  [[nodiscard]] std::function<void()> row_norms(const RowProducts& a) const override {
+    return [a] {
+      const auto x = map(a.x);
+#pragma omp parallel for num_threads(Eigen::nbThreads())
+      for (Eigen::Index r = 0; r < x.rows(); ++r) a.out[static_cast<std::size_t>(r)] = x.row(r).norm();
+    };
+  }
+
+  [[nodiscard]] std::function<void()> row_dots(const RowProducts& a) const override {
+    return [a] {
+      const auto x = map(a.x), y = map(a.y);
+#pragma omp parallel for num_threads(Eigen::nbThreads())
+      for (Eigen::Index r = 0; r < x.rows(); ++r) a.out[static_cast<std::size_t>(r)] = x.row(r).dot(y.row(r));
+    };
+  }
+
+  [[nodiscard]] std::function<void()> standardize(const Standardize& a) const override {
+    return [a] {
+      const auto x = map(a.x);
+      auto y = map(a.y);
+      const Eigen::Map<const Row> mean(a.mean.data(), x.cols()), inverse_std(a.inverse_std.data(), x.cols());
+#pragma omp parallel for num_threads(Eigen::nbThreads())
+      for (Eigen::Index n = 0; n < x.rows(); ++n) y.row(n) = (x.row(n) - mean).cwiseProduct(inverse_std);
     };
   }
 };

@@ -62,6 +62,68 @@ struct Convolution {
   std::span<float> db;
 };
 
+/// Maximum or mean of a window x window pixels, channels last, a row a sample; padding counts as zeros in the mean and
+/// never wins. The gradient of the maximum goes to the places that `index` names.
+struct Pooling {
+  std::int64_t height, width, channels, window, stride, padding;
+  bool maximum = true;
+  ConstTensorView x;
+  TensorView y;
+  std::span<std::uint8_t> index;  ///< of each maximum in its window, row by row; the forward pass writes it
+  ConstTensorView dy;
+  TensorView dx;
+};
+
+/// Batch normalisation over samples and positions, channels last. Training: y = relu(z) with the batch's own mean and
+/// variance, which are written; inference: the same with those given. Gradient, of z without a ReLU, with those given.
+struct BatchNorm {
+  std::int64_t positions, channels;
+  float epsilon;
+  ConstTensorView x;
+  std::span<const float> weight, bias;
+  std::span<float> mean, variance;
+  TensorView y;
+  ConstTensorView dz;
+  TensorView dx;
+  std::span<float> dweight, dbias;
+};
+
+/// An optimiser's step in place. First and second: velocity, or Adam's means of the gradient and of its square.
+struct OptimizerStep {
+  std::span<const float> gradient;
+  std::span<float> parameters, first, second;
+  const float* learning_rate = nullptr;  ///< read at every call
+  float momentum, beta1, beta2, epsilon;
+  std::int64_t step;  ///< Adam's t
+};
+
+/// loss[n] = mean over d of (y - target)^2; gradient = 2 scale / D (y - target).
+struct SquaredError {
+  ConstTensorView y, target;
+  float scale;
+  std::span<float> loss;
+  TensorView gradient;
+};
+
+/// dz = dy (1 - y^2), y the output of tanh.
+struct TanhGradient {
+  ConstTensorView y, dy;
+  TensorView dz;
+};
+
+/// out[r] = ||x(r)||, or x(r) . y(r).
+struct RowProducts {
+  ConstTensorView x, y;
+  std::span<float> out;
+};
+
+/// y = (x - mean[k]) inverse_std[k].
+struct Standardize {
+  ConstTensorView x;
+  std::span<const float> mean, inverse_std;
+  TensorView y;
+};
+
 class Peer {
  public:
   virtual ~Peer() = default;
@@ -81,6 +143,19 @@ class Peer {
   [[nodiscard]] virtual std::function<void()> conv_weight_gradient(const Convolution& /*arguments*/) const {
     return {};
   }
+  [[nodiscard]] virtual std::function<void()> pool_forward(const Pooling& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> pool_gradient(const Pooling& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> batch_norm_forward(const BatchNorm& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> batch_norm_inference(const BatchNorm& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> batch_norm_gradient(const BatchNorm& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> sgd_step(const OptimizerStep& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> momentum_step(const OptimizerStep& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> adam_step(const OptimizerStep& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> squared_error(const SquaredError& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> tanh_gradient(const TanhGradient& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> row_norms(const RowProducts& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> row_dots(const RowProducts& /*arguments*/) const { return {}; }
+  [[nodiscard]] virtual std::function<void()> standardize(const Standardize& /*arguments*/) const { return {}; }
 };
 
 struct PeerRow {

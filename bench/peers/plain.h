@@ -11,6 +11,19 @@ namespace kindling::bench {
 /// std::normal_distribution on std::mt19937.
 void plain_normals(std::span<float> out);
 
+/// std::uniform_real_distribution and std::exponential_distribution (mean 1) on std::mt19937.
+void plain_uniforms(float low, float high, std::span<float> out);
+void plain_exponentials(std::span<float> out);
+/// The square root of a uniform draw.
+void plain_beta21(std::span<float> out);
+/// A draw of std::gamma_distribution over the sum of two.
+void plain_betas(float alpha, float beta, std::span<float> out);
+/// Exponential draws over their sum in each row.
+void plain_simplex(TensorView out);
+
+/// y = x / (1 - rate) or 0, by std::bernoulli_distribution on std::mt19937.
+void plain_dropout(ConstTensorView x, double rate, TensorView y);
+
 /// Softmax cross entropy of each row, its gradient times `scale`, and the arg-max.
 void plain_softmax_cross_entropy(ConstTensorView logits, std::span<const std::int32_t> labels, float scale,
                                  std::span<float> loss, TensorView gradient, std::span<std::int32_t> predicted);

@@ -75,6 +75,8 @@ void fill_uniform(const Stream& stream, float low, float high, std::span<float> 
 void fill_exponential(const Stream& stream, float mean, std::span<float> out, const Context& context);
 /// Fills `out` with draws of Beta(2, 1), density 2x on (0, 1). Runs on the kernels.
 void fill_beta21(const Stream& stream, std::span<float> out, const Context& context);
+/// Fills `out` with draws of Beta(alpha, beta), both from 0.001 to 10000. Runs on the kernels.
+void fill_beta(const Stream& stream, float alpha, float beta, std::span<float> out, const Context& context);
 /// Makes every row of `out` (R x d) a uniform draw from the simplex: positive entries of sum 1. Runs on the kernels.
 void fill_simplex(const Stream& stream, TensorView out, const Context& context);
 

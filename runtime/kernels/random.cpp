@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "kernels/expect.h"
 #include "kernels/residency.h"
@@ -103,6 +104,46 @@ void philox_exponential(const Execution& execution, const Stream& stream, float 
 void philox_beta21(const Execution& execution, const Stream& stream, std::span<float> out, std::uint32_t first_block) {
   static const Kernel kernel{"philox_beta21"};
   fill(kernel, "philox_beta21", execution, stream, out, first_block);
+}
+
+namespace {
+
+// What the kernel asks about a gamma law of shape s: d and c of Marsaglia and Tsang, for s + 1 where s < 1, whose draws
+// are those of s + 1 times u^(1 / s).
+struct GammaLaw {
+  float d, c, log_d, root;
+};
+GammaLaw gamma_law(double shape) {
+  const double d = (shape < 1 ? shape + 1 : shape) - 1.0 / 3;
+  return {static_cast<float>(d), static_cast<float>(1 / std::sqrt(9 * d)), static_cast<float>(std::log(d)),
+          shape < 1 ? static_cast<float>(1 / shape) : 0.0F};
+}
+
+}  // namespace
+
+void philox_beta(const Execution& execution, const Stream& stream, float alpha, float beta, std::span<float> out,
+                 std::uint32_t first_block) {
+  constexpr std::string_view name = "philox_beta";
+  for (const auto& [which, shape] : {std::pair("alpha", alpha), std::pair("beta", beta)}) {
+    if (!(shape >= 0.001F && shape <= 10000.0F))
+      refuse(name, fmt::format("expected {} from 0.001 to 10000, found {}", which, shape));
+  }
+  constexpr std::int64_t blocks_of_draw = 8;
+  const auto size = static_cast<std::int64_t>(out.size());
+  if (size > ((std::int64_t{1} << 32) - first_block) / blocks_of_draw) {
+    refuse(name,
+           fmt::format("a stream has 2^32 blocks, eight a draw, found {} draws from block {} on", size, first_block));
+  }
+  const GammaLaw a = gamma_law(alpha), b = gamma_law(beta);
+  static const Kernel kernel{name};
+  constexpr std::int64_t most = std::int64_t{1} << 26;  // a buffer spans less than 2^31 bytes
+  for (std::int64_t i = 0; i < size; i += most) {
+    kernel(execution, static_cast<std::uint32_t>(stream.seed), static_cast<std::uint32_t>(stream.seed >> 32U),
+           stream.step, stream.unit, static_cast<std::uint32_t>(stream.purpose),
+           static_cast<std::uint32_t>(first_block + blocks_of_draw * i), a.d, a.c, a.log_d, a.root, b.d, b.c, b.log_d,
+           b.root,
+           kernels::out(out.subspan(static_cast<std::size_t>(i), static_cast<std::size_t>(std::min(most, size - i)))));
+  }
 }
 
 void philox_simplex(const Execution& execution, const Stream& stream, TensorView out) {

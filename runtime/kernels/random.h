@@ -40,6 +40,14 @@ void philox_exponential(const Execution& execution, const Stream& stream, float 
 void philox_beta21(const Execution& execution, const Stream& stream, std::span<float> out,
                    std::uint32_t first_block = 0);
 
+/// Draws of Beta(alpha, beta), of density x^(alpha - 1) (1 - x)^(beta - 1) / B(alpha, beta) on (0, 1): G / (G + H) of
+/// two gamma draws by Marsaglia and Tsang's rejection (ACM TOMS 2000). Element i is made of blocks first_block + 8 i to
+/// first_block + 8 i + 7 of the stream: seven attempts for both, and a last one for shapes below 1. Draws too close to
+/// 0 or 1 for a normal float32 are the nearest one. alpha and beta lie in [0.001, 10000]; Error{usage} otherwise, and
+/// when the blocks run past 2^32. philox_beta21 is 30 times as fast where it will do.
+void philox_beta(const Execution& execution, const Stream& stream, float alpha, float beta, std::span<float> out,
+                 std::uint32_t first_block = 0);
+
 // Rows whose entries depend on each other; entry j of row r comes from word j % 4 of block r B + j / 4 of the stream.
 
 /// Each row of out (R x d) uniform on the simplex: exponentials over their sum; B = ceil(d / 4). A row's entries are

@@ -25,6 +25,10 @@ void fill_beta21(const Stream& stream, std::span<float> out, const Context& cont
   kernels::philox_beta21(kernels::execution(context), stream, out);
 }
 
+void fill_beta(const Stream& stream, float alpha, float beta, std::span<float> out, const Context& context) {
+  kernels::philox_beta(kernels::execution(context), stream, alpha, beta, out);
+}
+
 void fill_simplex(const Stream& stream, TensorView out, const Context& context) {
   kernels::philox_simplex(kernels::execution(context), stream, out);
 }

@@ -3,6 +3,7 @@
 
 #include "fuzz/draws.h"
 #include "fuzz/fuzz.h"
+#include "support/beta_reference.h"
 
 namespace kindling::fuzz {
 namespace {
@@ -85,6 +86,22 @@ std::array<std::uint32_t, 4> row_block(const Stream& stream, std::int64_t r, std
   return philox_block(stream, static_cast<std::uint32_t>(r * blocks + j / 4));
 }
 
+void beta(Case& c) {
+  const Stream stream = draw_stream(c);
+  const auto first = static_cast<std::uint32_t>(c.below(std::int64_t{1} << 31));
+  const std::int64_t n = c.extent(300);
+  const float alpha = c.spoil(c.scalar(0.02, 30)), beta = c.scalar(0.02, 30);
+  auto out = c.output<float>(n);
+  const auto call = [&] { kernels::philox_beta(c.execution, stream, alpha, beta, out.flat(), first); };
+  if (c.refused("philox_beta", call, out)) return;
+  c.run(call, out);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const test::BetaDraw e =
+        test::beta_draw(stream, first + 8 * static_cast<std::uint32_t>(i), double{alpha}, double{beta});
+    c.expect(out[i], e.certain ? e.value : 0.5, e.certain ? e.bound : 0.5, "draw", i);
+  }
+}
+
 void simplex(Case& c) {
   const Stream stream = draw_stream(c);
   const std::int64_t n = c.extent(60), d = c.extent(60, 1);
@@ -145,6 +162,7 @@ void correlated_rows(Case& c) {
                                      fuzz("philox_normal", normals),
                                      fuzz("philox_exponential", exponentials),
                                      fuzz("philox_beta21", beta21, Takes::no_floats),
+                                     fuzz("philox_beta", beta),
                                      fuzz("philox_simplex", simplex, Takes::no_floats),
                                      fuzz("philox_correlated_rows", correlated_rows)};
 

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "kernels/random.h"
+#include "support/beta_reference.h"
 #include "support/kernel_test.h"
 
 using namespace kindling;
@@ -130,6 +131,66 @@ TEST_CASE("Beta(2, 1)", "[philox_beta21]") {
   check_bits([](const kernels::Execution& e) {
     std::vector<float> out(40003);
     kernels::philox_beta21(e, stream, out);
+    return out;
+  });
+}
+
+TEST_CASE("Beta of any shapes", "[philox_beta]") {
+  for (const auto& [alpha, beta] : {std::pair(2.0F, 1.0F), {0.3F, 4.5F}, {0.05F, 0.05F}, {70.0F, 9000.0F}}) {
+    int certain = 0;
+    for (const std::int64_t size : sizes) {
+      CAPTURE(size, alpha, beta);
+      Guarded<float> out(size);
+      kernels::philox_beta(test_execution(), stream, alpha, beta, out.flat(), 5);
+      out.check();
+      for (std::int64_t i = 0; i < size; ++i) {
+        const BetaDraw expected = beta_draw(stream, static_cast<std::uint32_t>(5 + 8 * i), double{alpha}, double{beta});
+        REQUIRE(out(0, i) > 0);
+        REQUIRE(out(0, i) < 1);
+        if (!expected.certain) continue;
+        ++certain;
+        REQUIRE(std::abs(out(0, i) - expected.value) <= expected.bound);
+      }
+    }
+    CHECK(certain > 17000);  // of 17602
+  }
+  struct Law {
+    float alpha, beta;
+    double (*probability)(double);
+  };
+  const Law laws[] = {{2, 1, [](double x) { return x * x; }},
+                      {1, 5, [](double x) { return 1 - std::pow(1 - x, 5); }},
+                      {0.25F, 1, [](double x) { return std::pow(x, 0.25); }},
+                      {0.5F, 0.5F, [](double x) { return 2 / std::numbers::pi * std::asin(std::sqrt(x)); }},
+                      {3, 2, [](double x) { return x * x * x * (4 - 3 * x); }}};
+  for (const Law& law : laws) {
+    CAPTURE(law.alpha, law.beta);
+    std::vector<float> draws(1 << 18);
+    kernels::philox_beta(test_execution(), stream, law.alpha, law.beta, draws);
+    std::vector<double> probabilities(draws.size());
+    double mean = 0, square = 0;
+    for (std::size_t i = 0; i < draws.size(); ++i) {
+      const double x = draws[i];
+      probabilities[i] = law.probability(x);
+      mean += x / static_cast<double>(draws.size());
+      square += x * x / static_cast<double>(draws.size());
+    }
+    CHECK(largest_gap(std::move(probabilities)) < ks_limit);
+    // E x^p = prod (alpha + i) / (alpha + beta + i) for i < p.
+    double moment[5] = {1};
+    for (int p = 0; p < 4; ++p) moment[p + 1] = moment[p] * (law.alpha + p) / (double{law.alpha} + law.beta + p);
+    const auto n = static_cast<double>(draws.size());
+    CHECK(std::abs(mean - moment[1]) < 4 * std::sqrt((moment[2] - moment[1] * moment[1]) / n));
+    CHECK(std::abs(square - moment[2]) < 4 * std::sqrt((moment[4] - moment[2] * moment[2]) / n));
+  }
+  std::vector<float> draws(8);
+  CHECK_THROWS_WITH(kernels::philox_beta(test_execution(), stream, 0.0F, 1.0F, draws), Catch::Contains("alpha"));
+  CHECK_THROWS_WITH(kernels::philox_beta(test_execution(), stream, 1.0F, NAN, draws), Catch::Contains("beta"));
+  CHECK_THROWS_WITH(kernels::philox_beta(test_execution(), stream, 1.0F, 1.0F, draws, ~0U - 60),
+                    Catch::Contains("2^32"));
+  check_bits([](const kernels::Execution& e) {
+    std::vector<float> out(40003);
+    kernels::philox_beta(e, stream, 0.7F, 3.0F, out);
     return out;
   });
 }

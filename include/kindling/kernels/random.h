@@ -40,6 +40,12 @@ KINDLING_CHECKED kindling_status kindling_philox_exponential(const kindling_cont
 KINDLING_CHECKED kindling_status kindling_philox_beta21(const kindling_context* context, kindling_stream stream,
                                                         uint32_t first_block, kindling_vector out);
 
+/* Draws of Beta(alpha, beta), both from 0.001 to 10000; element i is made of the eight blocks from first_block + 8 i on
+ * (Marsaglia and Tsang, ACM TOMS 2000). */
+KINDLING_CHECKED kindling_status kindling_philox_beta(const kindling_context* context, kindling_stream stream,
+                                                      uint32_t first_block, float alpha, float beta,
+                                                      kindling_vector out);
+
 /* Rows of out (R x d) uniform on the simplex. Entry j of row r comes from word j % 4 of block r ceil(d / 4) + j / 4. */
 KINDLING_CHECKED kindling_status kindling_philox_simplex(const kindling_context* context, kindling_stream stream,
                                                          kindling_matrix out);

@@ -42,6 +42,13 @@ kindling_status kindling_philox_beta21(const kindling_context* context, kindling
   });
 }
 
+kindling_status kindling_philox_beta(const kindling_context* context, kindling_stream stream, uint32_t first_block,
+                                     float alpha, float beta, kindling_vector out) {
+  return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
+    philox_beta(e, c_api::stream_of(stream), alpha, beta, a.vector("out", out), first_block);
+  });
+}
+
 kindling_status kindling_philox_simplex(const kindling_context* context, kindling_stream stream, kindling_matrix out) {
   return c_api::run(__func__, context, [&](const Execution& e, const Arguments& a) {
     philox_simplex(e, c_api::stream_of(stream), a.matrix("out", out));
