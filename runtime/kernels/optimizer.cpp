@@ -46,7 +46,7 @@ void adam_step(const Execution& execution, std::span<const float> gradient, cons
   expect_size("adam_step", "mean_square", mean_square, size);
   if (step.step < 1) refuse("adam_step", fmt::format("steps count from 1, found {}", step.step));
   if (size == 0) return;
-  // 1 - beta in float64: 1 - 0.999F is off by 1e-5 of itself when the difference is taken in float32.
+  // Powers in float64: near 1, what is left of 1 would have few digits.
   const auto t = static_cast<double>(step.step);
   const double beta1 = step.beta1, beta2 = step.beta2;
   kernel(execution, in_row(gradient), step.learning_rate, step.weight_decay, step.beta1, step.beta2, step.epsilon,

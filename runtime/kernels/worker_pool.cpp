@@ -66,13 +66,13 @@ int WorkerPool::run(void* user_context, halide_task_t task, int first, int count
     if (waited % 64 == 0) std::this_thread::yield();  // there may be fewer cores than threads
   }
   const int status = loop->status;
-  loop->taken = false;
+  loop->taken = 0;
   return status;
 }
 
 WorkerPool::Loop* WorkerPool::free_loop() {
   for (Loop& loop : loops_)
-    if (!loop.taken.exchange(true)) return &loop;
+    if (loop.taken.exchange(1) == 0) return &loop;
   return nullptr;
 }
 
