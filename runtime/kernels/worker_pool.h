@@ -38,9 +38,9 @@ class WorkerPool {
     int end = 0;
   };
   struct alignas(64) Loop {
-    std::atomic<int> taken{0};       // by a caller; RISC-V compilers have no exchange of bytes
-    std::atomic<bool> open{false};   // to workers
-    std::atomic<int> inside{0};      // workers that may look at what follows
+    std::atomic<int> taken{0};      // by a caller; RISC-V compilers have no exchange of bytes
+    std::atomic<bool> open{false};  // to workers
+    std::atomic<int> inside{0};     // workers that may look at what follows
     std::atomic<int> status{0};
     void* user_context = nullptr;
     halide_task_t task = nullptr;
