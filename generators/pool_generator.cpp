@@ -7,14 +7,19 @@
 
 #include "common/activation.h"
 #include "common/hardware.h"
-#include "common/nan.h"
 
 namespace kindling {
 namespace {
 
 using namespace Halide;
 
-// What the four kernels share: the window's numbers, and a schedule of the image they write.
+// Windows whose loops are unrolled: halves of images, those of residual and older networks, and of inception blocks.
+struct Usual {
+  int window, stride, padding;
+};
+constexpr Usual usual_windows[] = {{2, 2, 0}, {3, 2, 1}, {3, 2, 0}, {3, 1, 1}};
+
+// What the kernels share: the window's numbers, and a schedule of the image they write.
 template <class T>
 class PoolGenerator : public Generator<T> {
  public:
@@ -23,34 +28,28 @@ class PoolGenerator : public Generator<T> {
   In<int32_t> window_height{"window_height"}, window_width{"window_width"}, stride{"stride"}, padding{"padding"};
 
  protected:
-  // The pixels of window (w, h) of an image that is `width` x `height`.
+  enum class Order { first_to_last, last_to_first };
+  // The pixels of window (w, h) of an image, and their places in it.
   struct Pixels {
-    RDom offset;
-    Expr col, row;
-  };
-  Pixels pixels_of_window(const Expr& width, const Expr& height) {
-    RDom r(0, window_width, 0, window_height, "pixel");
-    const Expr col = w_ * stride - padding + r.x, row = h_ * stride - padding + r.y;
-    r.where(col >= 0 && col < width && row >= 0 && row < height);
-    return {r, unsafe_promise_clamped(col, 0, width - 1), unsafe_promise_clamped(row, 0, height - 1)};
-  }
-
-  // The windows of an `out_width` x `out_height` grid that cover pixel (w, h), and the pixel's place in them.
-  struct Windows {
     RDom offset;
     Expr col, row, place;
   };
-  Windows windows_of_pixel(const Expr& out_width, const Expr& out_height) {
+  template <class Image>
+  Pixels pixels_of_window(const Image& image, Order order = Order::first_to_last) {
+    RDom r(0, window_width, 0, window_height, "pixel");
+    const bool forward = order == Order::first_to_last;
+    const Expr x = forward ? r.x : window_width - 1 - r.x, y = forward ? r.y : window_height - 1 - r.y;
+    return only_inside(r, image, w_ * stride - padding + x, h_ * stride - padding + y, y * window_width + x);
+  }
+  // The windows of a pooled image that cover pixel (w, h), and the pixel's place in them.
+  template <class Image>
+  Pixels windows_of_pixel(const Image& pooled) {
     RDom r(0, (window_width + stride - 1) / stride, 0, (window_height + stride - 1) / stride, "window");
     const Expr col = (w_ + padding) / stride - r.x, row = (h_ + padding) / stride - r.y;
     const Expr x = w_ + padding - col * stride, y = h_ + padding - row * stride;
-    r.where(col >= 0 && col < out_width && x < window_width && row >= 0 && row < out_height && y < window_height);
-    return {r, unsafe_promise_clamped(col, 0, out_width - 1), unsafe_promise_clamped(row, 0, out_height - 1),
-            y * window_width + x};
+    r.where(x < window_width && y < window_height);
+    return only_inside(r, pooled, col, row, y * window_width + x);
   }
-
-  // Channel c; lanes beyond the last repeat it, and only in the last vector of a pixel.
-  Expr channel(const Expr& channels) { return min(likely(c_), channels - 1); }
 
   template <class B>
   static void image(B&& x) {
@@ -62,10 +61,12 @@ class PoolGenerator : public Generator<T> {
     y.dim(3).set_bounds(0, x.dim(3).extent());
   }
 
-  // Schedules `out`, whose elements are sums `sum` (update 0, over `r`): a task is some samples, a vector some channels
-  // of a pixel. The usual window of 2 x 2 without overlap has its loops unrolled. Measured against memcpy of the image
-  // read and the image written.
-  void schedule_sums(Func out, Func sum, const RDom& r, int window, const Expr& features) {
+  // Schedules `out`, whose elements are sums `sum` (update 0) over `r`, the windows of a pixel for a `gradient`, else
+  // the pixels of a window: a task is some samples of the `larger` image, a vector some channels of a pixel. Where
+  // `simple` holds `out` is simplified. Measured against oneDNN, and memcpy of the image read and the image written.
+  template <class Image>
+  void schedule_sums(Func out, Func sum, const RDom& r, bool gradient, const Expr& channels, const Image& larger,
+                     const Expr& simple = {}) {
     const HardwareFacts facts = hardware_facts(this->get_target());
     const Var block("block"), lane("lane"), task("task"), sample("sample"), thread("thread"), column("column"),
         line("line");
@@ -80,26 +81,70 @@ class PoolGenerator : public Generator<T> {
       sum.compute_at(out, lane);
       return;
     }
-    const int v = facts.vector_width;
-    const Expr usual = window_height == 2 && window_width == 2 && stride == 2 && padding == 0;
-    out.split(n_, task, sample, max(1, facts.parallel_grain / max(features, 1)), TailStrategy::GuardWithIf)
-        .split(c_, block, lane, v, TailStrategy::GuardWithIf)
-        .reorder(lane, block, w_, h_, sample, task)
-        .vectorize(lane)
-        .parallel(task);
-    out.specialize(usual);
-    sum.compute_at(out, block).store_in(MemoryType::Stack).bound_extent(c_, v).vectorize(c_);
-    sum.update().reorder(c_, r.x, r.y).vectorize(c_);
-    Stage unrolled = sum.update().specialize(usual);
-    if (window > 1) unrolled.unroll(r.x, window).unroll(r.y, window);
+    const Expr features = channels * larger.dim(1).extent() * larger.dim(2).extent();
+    const auto plan = [&](Stage stage, int lanes, const Usual* window) {
+      stage.split(n_, task, sample, max(1, facts.parallel_grain / max(features, 1)), TailStrategy::GuardWithIf)
+          .split(c_, block, lane, lanes, TailStrategy::ShiftInwards);
+      if (gradient && window != nullptr && window->stride > 1) {
+        // Which windows cover a pixel is then known for each of stride x stride pixels. Rows are written one after the
+        // other: two at once take twice as long from memory.
+        const Var col("col"), row("row");
+        stage.split(w_, w_, col, window->stride, TailStrategy::GuardWithIf)
+            .split(h_, h_, row, window->stride, TailStrategy::GuardWithIf)
+            .reorder(lane, block, col, w_, row, h_, sample, task)
+            .unroll(col)
+            .unroll(row);
+      } else {
+        stage.reorder(lane, block, w_, h_, sample, task);
+      }
+      // Pixels away from the border are loops of their own, without conditions, where windows are unrolled. Elsewhere
+      // the conditions become the limits of the window's loops.
+      const Partition border = window != nullptr ? Partition::Auto : Partition::Never;
+      stage.partition(w_, border).partition(h_, border).vectorize(lane).parallel(task);
+      if (simple.defined()) stage.specialize(simple);
+    };
+    sum.compute_at(out, block).store_in(MemoryType::Stack).vectorize(c_);
+    sum.update().reorder(c_, r.x, r.y).vectorize(c_).partition(r.x, Partition::Never).partition(r.y, Partition::Never);
+    // The last vector of a pixel overlaps the one before, so that none is partial. Images of fewer channels than lanes
+    // take vectors of four, or none.
+    const Expr wide = channels >= facts.vector_width;
+    Stage vectors = out.specialize(wide);
+    for (const Usual& s : usual_windows) {
+      const Expr is =
+          window_height == s.window && window_width == s.window && stride == s.stride && padding == s.padding;
+      const int terms = gradient ? (s.window + s.stride - 1) / s.stride : s.window;
+      plan(vectors.specialize(is), facts.vector_width, &s);
+      Stage unrolled = sum.update().specialize(wide && is);
+      if (terms > 1) unrolled.unroll(r.x, terms).unroll(r.y, terms);
+    }
+    plan(vectors, facts.vector_width, nullptr);
+    if (facts.vector_width > 4) plan(out.specialize(channels >= 4), 4, nullptr);
+    plan(out, 1, nullptr);
   }
 
   Var c_{"c"}, w_{"w"}, h_{"h"}, n_{"n"};
+
+ private:
+  // The terms of a sum that lie inside `image`.
+  template <class Image>
+  Pixels only_inside(RDom r, const Image& image, const Expr& col, const Expr& row, const Expr& place) {
+    const bool gpu = this->get_target().has_gpu_feature();
+    const Expr width = image.dim(1).extent(), height = image.dim(2).extent();
+    // Likely, so that loops are partitioned into border and interior; not in a thread of a GPU.
+    for (const Expr& inside : {col >= 0, col < width, row >= 0, row < height}) r.where(gpu ? inside : likely(inside));
+    return {r, unsafe_promise_clamped(col, 0, width - 1), unsafe_promise_clamped(row, 0, height - 1), place};
+  }
 };
 
-// The first of equals wins, and the first NaN over everything: whether `value` replaces `best`.
+// Whether `value` replaces `best`, which comes after it in the window: the first of equals wins, and the first NaN over
+// everything. From last to first the NaN is looked for in `value` only, off the chain of dependences, and the first
+// step always replaces. Of strict comparisons Halide compiles <= to "not >", which a NaN fulfils.
 Expr replaces(const Expr& value, const Expr& best) {
-  return (strict_float(value > best) || is_nan_bits(value)) && !is_nan_bits(best);
+  return strict_float(value > best) || strict_float(value == best) || is_nan(value);
+}
+// select() of floats takes them never to be NaN.
+Expr choose(const Expr& better, const Expr& value, const Expr& best) {
+  return reinterpret<float>(select(better, reinterpret<int32_t>(value), reinterpret<int32_t>(best)));
 }
 
 class MaxPool : public PoolGenerator<MaxPool> {
@@ -109,15 +154,16 @@ class MaxPool : public PoolGenerator<MaxPool> {
   Output<Func> y{"y", {Float(32), UInt(8)}, 4};
 
   void generate() {
-    const Pixels p = pixels_of_window(x.dim(1).extent(), x.dim(2).extent());
+    const Pixels p = pixels_of_window(x, Order::last_to_first);
     r_ = p.offset;
-    // The first pixel that lies in the image, for a window of nothing but -inf.
-    const Expr first = max(padding - h_ * stride, 0) * window_width + max(padding - w_ * stride, 0);
-    best_(c_, w_, h_, n_) = Tuple(-std::numeric_limits<float>::infinity(), first);
+    // A mask of 16 lanes or more chooses bytes as fast as numbers; narrower ones would have to be converted each time.
+    const Type number = hardware_facts(get_target()).vector_width >= 16 ? UInt(8) : Int(32);
+    best_(c_, w_, h_, n_) = Tuple(-std::numeric_limits<float>::infinity(), cast(number, 0));
     const FuncRef best = best_(c_, w_, h_, n_);
-    const Expr value = x(channel(x.dim(0).extent()), p.col, p.row, n_), better = replaces(value, best[0]);
-    best_(c_, w_, h_, n_) = Tuple(select(better, value, best[0]), select(better, r_.y * window_width + r_.x, best[1]));
-    pooled_(c_, w_, h_, n_) = Tuple(best_(c_, w_, h_, n_)[0], cast<uint8_t>(best_(c_, w_, h_, n_)[1]));
+    const Expr value = x(c_, p.col, p.row, n_), better = replaces(value, best[0]);
+    best_(c_, w_, h_, n_) = Tuple(choose(better, value, best[0]), select(better, cast(number, p.place), best[1]));
+    // Saturating, or LLVM would convert all masks to bytes instead of the result.
+    pooled_(c_, w_, h_, n_) = Tuple(best_(c_, w_, h_, n_)[0], saturating_cast<uint8_t>(best_(c_, w_, h_, n_)[1]));
     y = pooled_;
   }
 
@@ -126,7 +172,7 @@ class MaxPool : public PoolGenerator<MaxPool> {
     const auto outputs = pooled_.output_buffers();
     image(outputs[0]);
     same_samples(x, outputs[0]);
-    schedule_sums(pooled_, best_, r_, 2, x.dim(0).extent() * x.dim(1).extent() * x.dim(2).extent());
+    schedule_sums(pooled_, best_, r_, false, x.dim(0).extent(), x);
   }
 
  private:
@@ -140,11 +186,11 @@ class MaxPoolInference : public PoolGenerator<MaxPoolInference> {
   Output<Buffer<float, 4>> y{"y"};
 
   void generate() {
-    const Pixels p = pixels_of_window(x.dim(1).extent(), x.dim(2).extent());
+    const Pixels p = pixels_of_window(x, Order::last_to_first);
     r_ = p.offset;
     best_(c_, w_, h_, n_) = -std::numeric_limits<float>::infinity();
-    const Expr value = x(channel(x.dim(0).extent()), p.col, p.row, n_), best = best_(c_, w_, h_, n_);
-    best_(c_, w_, h_, n_) = select(replaces(value, best), value, best);
+    const Expr value = x(c_, p.col, p.row, n_), best = best_(c_, w_, h_, n_);
+    best_(c_, w_, h_, n_) = choose(replaces(value, best), value, best);
     y(c_, w_, h_, n_) = best_(c_, w_, h_, n_);
   }
 
@@ -152,7 +198,7 @@ class MaxPoolInference : public PoolGenerator<MaxPoolInference> {
     image(x);
     image(y);
     same_samples(x, y);
-    schedule_sums(Func(y), best_, r_, 2, x.dim(0).extent() * x.dim(1).extent() * x.dim(2).extent());
+    schedule_sums(Func(y), best_, r_, false, x.dim(0).extent(), x);
   }
 
  private:
@@ -167,11 +213,11 @@ class MaxPoolGradient : public PoolGenerator<MaxPoolGradient> {
   Output<Buffer<float, 4>> dx{"dx"};
 
   void generate() {
-    const Windows p = windows_of_pixel(dy.dim(1).extent(), dy.dim(2).extent());
+    const Pixels p = windows_of_pixel(dy);
     r_ = p.offset;
-    const Expr c = channel(dy.dim(0).extent());
     sum_(c_, w_, h_, n_) = 0.0F;
-    sum_(c_, w_, h_, n_) += select(cast<int32_t>(index(c, p.col, p.row, n_)) == p.place, dy(c, p.col, p.row, n_), 0.0F);
+    sum_(c_, w_, h_, n_) +=
+        select(cast<int32_t>(index(c_, p.col, p.row, n_)) == p.place, dy(c_, p.col, p.row, n_), 0.0F);
     dx(c_, w_, h_, n_) = sum_(c_, w_, h_, n_);
   }
 
@@ -180,7 +226,7 @@ class MaxPoolGradient : public PoolGenerator<MaxPoolGradient> {
     image(dx);
     same_samples(dy, dx);
     for (int d = 0; d < 4; ++d) index.dim(d).set_bounds(0, dy.dim(d).extent());
-    schedule_sums(Func(dx), sum_, r_, 1, dx.dim(0).extent() * dx.dim(1).extent() * dx.dim(2).extent());
+    schedule_sums(Func(dx), sum_, r_, true, dy.dim(0).extent(), dx);
   }
 
  private:
@@ -196,12 +242,11 @@ class MaxPoolTake : public PoolGenerator<MaxPoolTake> {
   Output<Buffer<float, 4>> y{"y"};
 
   void generate() {
-    const Pixels p = pixels_of_window(x.dim(1).extent(), x.dim(2).extent());
+    const Pixels p = pixels_of_window(x);
     r_ = p.offset;
-    const Expr c = channel(x.dim(0).extent());
     taken_(c_, w_, h_, n_) = 0.0F;
-    const Expr here = cast<int32_t>(index(c, w_, h_, n_)) == r_.y * window_width + r_.x;
-    taken_(c_, w_, h_, n_) = select(here, x(c, p.col, p.row, n_), taken_(c_, w_, h_, n_));
+    const Expr here = cast<int32_t>(index(c_, w_, h_, n_)) == p.place;
+    taken_(c_, w_, h_, n_) = select(here, x(c_, p.col, p.row, n_), taken_(c_, w_, h_, n_));
     y(c_, w_, h_, n_) = taken_(c_, w_, h_, n_);
   }
 
@@ -210,7 +255,7 @@ class MaxPoolTake : public PoolGenerator<MaxPoolTake> {
     image(y);
     same_samples(x, y);
     for (int d = 0; d < 4; ++d) index.dim(d).set_bounds(0, y.dim(d).extent());
-    schedule_sums(Func(y), taken_, r_, 2, x.dim(0).extent() * x.dim(1).extent() * x.dim(2).extent());
+    schedule_sums(Func(y), taken_, r_, false, x.dim(0).extent(), x);
   }
 
  private:
@@ -224,9 +269,9 @@ class AveragePool : public PoolGenerator<AveragePool> {
   Output<Buffer<float, 4>> y{"y"};
 
   void generate() {
-    const Pixels p = pixels_of_window(x.dim(1).extent(), x.dim(2).extent());
+    const Pixels p = pixels_of_window(x);
     r_ = p.offset;
-    sum_(c_, w_, h_, n_) += x(channel(x.dim(0).extent()), p.col, p.row, n_);
+    sum_(c_, w_, h_, n_) += x(c_, p.col, p.row, n_);
     // The padding counts as zeros.
     y(c_, w_, h_, n_) = sum_(c_, w_, h_, n_) * (1.0F / cast<float>(window_width * window_height));
   }
@@ -235,7 +280,7 @@ class AveragePool : public PoolGenerator<AveragePool> {
     image(x);
     image(y);
     same_samples(x, y);
-    schedule_sums(Func(y), sum_, r_, 2, x.dim(0).extent() * x.dim(1).extent() * x.dim(2).extent());
+    schedule_sums(Func(y), sum_, r_, false, x.dim(0).extent(), x);
   }
 
  private:
@@ -251,11 +296,13 @@ class AveragePoolGradient : public PoolGenerator<AveragePoolGradient> {
   Output<Buffer<float, 4>> dx{"dx"};
 
   void generate() {
-    const Windows p = windows_of_pixel(dy.dim(1).extent(), dy.dim(2).extent());
+    const Pixels p = windows_of_pixel(dy);
     r_ = p.offset;
-    sum_(c_, w_, h_, n_) += dy(channel(dy.dim(0).extent()), p.col, p.row, n_);
+    sum_(c_, w_, h_, n_) += dy(c_, p.col, p.row, n_);
     const Expr gradient = sum_(c_, w_, h_, n_) * (1.0F / cast<float>(window_width * window_height));
-    dx(c_, w_, h_, n_) = through_derivative(ActivationForm::slope, x(c_, w_, h_, n_), slope, gradient);
+    // A derivative of 1 throughout spares reading x.
+    dx(c_, w_, h_, n_) =
+        select(slope == 1.0F, gradient, through_derivative(ActivationForm::slope, x(c_, w_, h_, n_), slope, gradient));
   }
 
   void schedule() {
@@ -263,7 +310,7 @@ class AveragePoolGradient : public PoolGenerator<AveragePoolGradient> {
     image(dx);
     same_samples(dy, dx);
     for (int d = 0; d < 4; ++d) x.dim(d).set_bounds(0, dx.dim(d).extent());
-    schedule_sums(Func(dx), sum_, r_, 1, dx.dim(0).extent() * dx.dim(1).extent() * dx.dim(2).extent());
+    schedule_sums(Func(dx), sum_, r_, true, dy.dim(0).extent(), dx, slope == 1.0F);
   }
 
  private:

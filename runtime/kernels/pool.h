@@ -46,6 +46,7 @@ void max_pool_take(const Execution& execution, ConstTensorView x, std::span<cons
 /// y = mean of each window; padding counts as zeros, as PyTorch's AvgPool2d has it by default.
 void average_pool_forward(const Execution& execution, ConstTensorView x, const PoolShape& shape, TensorView y);
 /// dx = f'(Z) * (dy spread over the windows), where X (N x in_features) is the output f(Z) of the activation `below`.
+/// The derivative is 1 throughout for the identity, whose X is not read; else a NaN in X stays one.
 void average_pool_gradient(const Execution& execution, ConstTensorView dy, ConstTensorView x, const Activation& below,
                            const PoolShape& shape, TensorView dx);
 
