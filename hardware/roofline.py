@@ -64,7 +64,7 @@ WORK = [
     (r"sgd_step", 1, "2*P", "4*3*P"),
     (r"momentum_step", 1, "3*P", "4*5*P"),
     (r"adam_step", 1, "14*P", "4*7*P"),
-    (r"philox_(words|uniform|normal|exponential|beta21)", 1, "", "4*P"),
+    (r"philox_(words|uniform|normal|exponential|beta|beta21)", 1, "", "4*P"),
     (r"philox_simplex", 1, "", "4*N*C"),
     (r"philox_correlated_rows", 1, "", f"4*{W}"),
     (r"standardize", 1, f"2*{X}", f"4*(2*{X}+2*K)"),
