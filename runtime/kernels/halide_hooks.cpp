@@ -6,7 +6,9 @@
 #include <cstdlib>
 
 #include "HalideRuntime.h"
+#if !defined(__wasm__)  // which has one thread
 #include "kernels/worker_pool.h"
+#endif
 
 namespace kindling::kernels {
 namespace {
@@ -108,7 +110,7 @@ void on_free(void*, void* pointer) {
 }
 
 int on_parallel_for(void* user_context, halide_task_t task, int first, int count, std::uint8_t* closure) {
-#if !defined(__wasm__)  // which has one thread
+#if !defined(__wasm__)
   const auto* state = static_cast<const CallState*>(user_context);
   const int threads = state == nullptr ? 1 : state->threads;
   if (threads > 1 && count > 1) return WorkerPool::shared().run(user_context, task, first, count, closure, threads);
