@@ -110,16 +110,14 @@ void on_free(void*, void* pointer) {
 }
 
 int on_parallel_for(void* user_context, halide_task_t task, int first, int count, std::uint8_t* closure) {
-#if !defined(__wasm__)
+#if defined(__wasm__)
+  int status = 0;
+  for (int i = first; i < first + count && status == 0; ++i) status = halide_do_task(user_context, task, i, closure);
+  return status;
+#else
   const auto* state = static_cast<const CallState*>(user_context);
-  const int threads = state == nullptr ? 1 : state->threads;
-  if (threads > 1 && count > 1) return WorkerPool::shared().run(user_context, task, first, count, closure, threads);
+  return WorkerPool::shared().run(user_context, task, first, count, closure, state == nullptr ? 1 : state->threads);
 #endif
-  for (int i = first; i < first + count; ++i) {
-    const int status = halide_do_task(user_context, task, i, closure);
-    if (status != 0) return status;
-  }
-  return 0;
 }
 
 }  // namespace
