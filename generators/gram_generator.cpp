@@ -85,12 +85,9 @@ class GaussianGramGradient : public Generator<GaussianGramGradient> {
     const Expr d = x.dim(0).extent(), n = x.dim(1).extent(), m = y.dim(1).extent();
     centre_ = Centre("centre", m, element_of(y));
     const Func mean = centre_.mean();
-    const auto column = [&](const Expr& k, const Expr& j, const Expr& p) {
-      return b(j, p) * (y(k, j, p) - mean(k, p));
-    };
+    const auto weight = [&](const Expr& j, const Expr& p) { return b(j, p); };
     moments_ = KernelMoments("moments", facts, gpu, form, {d, n, m, element_of(x), element_of(y), mean},
-                             [&](const Expr& p) { return scale(p); }, column,
-                             {[&](const Expr& j, const Expr& p) { return b(j, p); }});
+                             [&](const Expr& p) { return scale(p); }, weight, {weight});
     const Func& s = moments_.sums;
     row_sum(i_, p_) = cast<double>(s(d, i_, p_));
     const RDom rows(0, n, "rows");
@@ -162,10 +159,8 @@ class MmdSquared : public Generator<MmdSquared> {
     centre_ = Centre("centre", m, element_of(v));
     const Func mean = centre_.mean();
     const auto s = [&](const Expr& p) { return scale(p); };
-    const auto column = [&](const Expr& k, const Expr& j, const Expr& p) {
-      return select(j < n, own, other) * (pooled(k, j, p) - mean(k, p));
-    };
-    moments_ = KernelMoments("moments", facts, gpu, form, {d, n, n + m, element_of(u), pooled, mean}, s, column,
+    const auto weight = [&](const Expr& j, const Expr&) { return select(j < n, own, other); };
+    moments_ = KernelMoments("moments", facts, gpu, form, {d, n, n + m, element_of(u), pooled, mean}, s, weight,
                              {[&](const Expr& j, const Expr&) { return select(j < n, 1.0F, 0.0F); },
                               [&](const Expr& j, const Expr&) { return select(j < n, 0.0F, 1.0F); }});
     fixed_ = KernelRowSums("fixed", facts, gpu, form, KernelRowSums::Half::upper,

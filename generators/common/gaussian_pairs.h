@@ -41,7 +41,7 @@ class PairTile {
   struct Operands {
     Halide::Expr depth, rows, cols;
     Element x, y;         ///< x may be empty for Form::difference: rows are the columns again
-    Halide::Func centre;  ///< (k, problem), a point near the columns; for Form::contraction
+    Halide::Func centre;  ///< (k, problem), a point near the columns; for Form::contraction and centred()
   };
 
   /// Square distance of the columns that fill up the last panel: their kernel values are 0.
@@ -49,7 +49,7 @@ class PairTile {
 
   PairTile() = default;
   PairTile(const std::string& name, const HardwareFacts& facts, bool gpu, Form form, const Operands& o)
-      : gpu_(gpu), form_(form), cols_(o.cols), k_(0, o.depth, "k_" + name) {
+      : gpu_(gpu), form_(form), cols_(o.cols), centre_(o.centre), k_(0, o.depth, "k_" + name) {
     using namespace Halide;
     // A difference needs a register of its own before it is squared.
     row_count_ = gpu ? 1 : form == Form::difference ? facts.tile_rows * 2 / 3 : facts.tile_rows;
@@ -68,8 +68,19 @@ class PairTile {
     norm_ = Func("norm_" + name);
     squared_ = Func("squared_" + name);
     const Expr column = panel * columns() + col_in;
-    const Expr y = o.y(depth_, min(likely(column), o.cols - 1), problem);
-    packed_(col_in, depth_, panel, problem) = form == Form::difference ? y : -2.0F * (y - centre(depth_));
+    const auto packed = [&](const Expr& k, const Expr& j) {
+      const Expr y = o.y(k, j, problem);
+      return form == Form::difference ? y : -2.0F * (y - centre(k));
+    };
+    if (gpu) {
+      packed_(col_in, depth_, panel, problem) = packed(depth_, min(column, o.cols - 1));
+    } else {
+      r_packed_ = RDom(0, o.depth, 0, columns(), "packed_" + name);
+      const Expr j = panel * columns() + r_packed_.y;
+      r_packed_.where(j < o.cols);
+      packed_(col_in, depth_, panel, problem) = 0.0F;
+      packed_(r_packed_.y, r_packed_.x, panel, problem) = packed(r_packed_.x, min(likely(j), o.cols - 1));
+    }
     const int tiles = columns() / row_count_;  // of rows, in a panel
     const Expr x = o.x ? o.x(depth_, min(likely(row_tile * row_count_ + row_in), o.rows - 1), problem)
                        : packed_(row_tile % tiles * row_count_ + row_in, depth_, row_tile / tiles, problem);
@@ -104,6 +115,13 @@ class PairTile {
     return squared_(col, row, at_panel, tile, at_problem);
   }
 
+  /// Coordinate k of a column less the centre's, from the packed columns.
+  Halide::Expr centred(const Halide::Expr& col, const Halide::Expr& k, const Halide::Expr& at_panel,
+                       const Halide::Expr& at_problem) {
+    const Halide::Expr y = packed_(col, k, at_panel, at_problem);
+    return form_ == Form::difference ? y - centre_(k, at_problem) : -0.5F * y;
+  }
+
   /// CPU: a tile in registers at `tile`, the columns packed at `columns`, rows (contraction) at `rows`.
   void schedule_cpu(const Halide::LoopLevel& tile, const Halide::LoopLevel& at_rows,
                     const Halide::LoopLevel& at_columns) {
@@ -111,7 +129,9 @@ class PairTile {
     registers(squared_.compute_at(tile).store_in(MemoryType::Stack));
     squared_.update().reorder(col_in, row_in, k_).vectorize(col_in, width_).unroll(col_in).unroll(row_in);
     packed_.compute_at(at_columns).bound_extent(col_in, columns());
-    packed_.reorder(col_in, depth_, panel).vectorize(col_in, width_).unroll(col_in).parallel(panel);
+    // Columns are as short as a problem has coordinates: one after the other, read in their order.
+    packed_.vectorize(col_in, width_).unroll(col_in);
+    packed_.update().reorder(r_packed_.x, r_packed_.y, panel).parallel(panel);
     bias_.compute_at(at_columns).bound_extent(col_in, columns()).vectorize(col_in, width_).unroll(col_in);
     if (form_ == Form::contraction) {
       bias_.update().reorder(col_in, k_, panel).vectorize(col_in, width_).unroll(col_in).parallel(panel);
@@ -146,7 +166,8 @@ class PairTile {
   Form form_ = Form::difference;
   int row_count_ = 1, vectors_ = 1, width_ = 1;
   Halide::Expr cols_;
-  Halide::RDom k_;
+  Halide::Func centre_;
+  Halide::RDom k_, r_packed_;
   Halide::Func packed_, rows_, bias_, norm_, squared_;
   Halide::Var depth_{"depth"};
 };

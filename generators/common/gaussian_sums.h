@@ -157,15 +157,14 @@ class KernelRowSums {
 /// sum_j K_ij w_j(t) of every row i for terms t = 0, 1, ... of the columns' weights: sums(t, i, problem).
 class KernelMoments {
  public:
-  /// Weight t of column j of a problem, t < terms.
-  using Weight = std::function<Halide::Expr(Halide::Expr t, Halide::Expr j, Halide::Expr problem)>;
-  using Extra = std::function<Halide::Expr(Halide::Expr j, Halide::Expr problem)>;
+  /// Weight of column j of a problem.
+  using Weight = std::function<Halide::Expr(Halide::Expr j, Halide::Expr problem)>;
 
   KernelMoments() = default;
-  /// The first `depth` terms come from `coordinate`, the rest from `extra`.
+  /// Term t < depth of a column is its weight times its coordinate t less the centre's, the rest come from `extra`.
   KernelMoments(const std::string& name, const HardwareFacts& facts, bool gpu, PairTile::Form form,
                 const PairTile::Operands& o, const std::function<Halide::Expr(Halide::Expr)>& scale,
-                const Weight& coordinate, const std::vector<Extra>& extra)
+                const Weight& weight, const std::vector<Weight>& extra)
       : tile_(name, facts, gpu, form, o),
         facts_(facts),
         sums(name),
@@ -180,17 +179,19 @@ class KernelMoments {
     const Var &tile = tile_.row_tile, &problem = tile_.problem, &panel = tile_.panel, &col = tile_.col_in;
     const Expr j = panel * width + col, here = min(likely(j), o.cols - 1);
     const Expr zero = 0.0F;
+    const auto coordinate = [&](const Expr& k) {
+      return weight(here, problem) * tile_.centred(col, k, panel, problem);
+    };
     if (gpu) {
       Expr other = zero;
       for (int n = static_cast<int>(extra.size()); n-- > 0;)
         other = select(term == o.depth + n, extra[n](here, problem), other);
-      weights_(col, term, panel, problem) = select(
-          likely(j < o.cols), select(term < o.depth, coordinate(min(term, o.depth - 1), here, problem), other), zero);
+      weights_(col, term, panel, problem) =
+          select(likely(j < o.cols), select(term < o.depth, coordinate(min(term, o.depth - 1)), other), zero);
     } else {
       coordinates_ = RDom(0, o.depth, "coordinate_" + name);
       weights_(col, term, panel, problem) = zero;
-      weights_(col, coordinates_, panel, problem) =
-          select(likely(j < o.cols), coordinate(coordinates_, here, problem), zero);
+      weights_(col, coordinates_, panel, problem) = select(likely(j < o.cols), coordinate(coordinates_), zero);
       for (std::size_t n = 0; n < extra.size(); ++n) {
         weights_(col, o.depth + static_cast<int>(n), panel, problem) =
             select(likely(j < o.cols), extra[n](here, problem), zero);

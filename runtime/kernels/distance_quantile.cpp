@@ -81,7 +81,7 @@ Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
   std::uint64_t state = 0x9e3779b97f4a7c15ULL;
   const auto below = [&](std::int64_t end) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return static_cast<std::int64_t>((state >> 33U) % static_cast<std::uint64_t>(end));
+    return static_cast<std::int64_t>(((state >> 32U) * static_cast<std::uint64_t>(end)) >> 32U);
   };
   for (float& squared : sample) {
     const std::int64_t i = below(n), j = (i + 1 + below(n - 1)) % n;
