@@ -44,7 +44,7 @@ class PhiloxBeta : public StreamGenerator<PhiloxBeta> {
     difference_(lane_, group_) = strict_float(log_gamma(alpha_log_d, logs[0], alpha_root, root[0]) -
                                               log_gamma(beta_log_d, logs[1], beta_root, root[1]));
     const Expr difference = difference_(i_ % lanes_, i_ / lanes_);
-    const Expr e = exp_nonpositive(-abs(difference));
+    const Expr e = exp_poly(-abs(difference));
     out(i_) = strict_float(clamp(select(difference < 0.0F, e, 1.0F) / (1.0F + e), 1.17549435e-38F, 0.99999994F));
   }
 

@@ -50,7 +50,8 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     terms_(b_) = Tuple(log_keep + (old_average(b_) - top_(b_)), log_rate + log_mean);
     const Expr kept = terms_(b_)[0], fresh = terms_(b_)[1];
     greater_(b_) = select(strict_float(kept > fresh), kept, fresh);
-    mixed_(b_) = greater_(b_) + log_poly(exp_nonpositive(kept - greater_(b_)) + exp_nonpositive(fresh - greater_(b_)));
+    mixed_(b_) = greater_(b_) + log_poly(exp_nonpositive(kept - greater_(b_), get_target()) +
+                                         exp_nonpositive(fresh - greater_(b_), get_target()));
     const Expr mixed = mixed_(b_);
     const Expr none = strict_float(old_average(b_) < std::numeric_limits<float>::lowest());
     const Expr plain = none || log_rate == 0.0F;
@@ -121,9 +122,9 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     top_(b_) = larger(top_part_.f(all.x, all.y, b_), top_(b_));
     power_part_ = part(
         "power_part", m, 0.0F, product, [](const Expr& old, const Expr& x) { return old + x; },
-        [&](const Expr& x) { return exp_nonpositive(x - top_(b_)); });
+        [&](const Expr& x) { return exp_nonpositive(x - top_(b_), get_target()); });
     power_(b_) += cast<double>(power_part_.f(all.x, all.y, b_));
-    power_at_ = [this](const Expr& i) { return exp_nonpositive(product(i, b_) - top_(b_)); };
+    power_at_ = [this](const Expr& i) { return exp_nonpositive(product(i, b_) - top_(b_), get_target()); };
   }
 
   // On a CPU: one pass over blocks that fit into the first cache. A lane's exponentials are relative to its own maximum
@@ -141,7 +142,7 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     const Expr lane_top = lane_top_(lane_, block_, b_);
     // Where all scores are -inf, so is the maximum.
     powers_(lane_, row_, block_, b_) =
-        exp_nonpositive(score(row_) - select(strict_float(lane_top > lowest_), lane_top, 0.0F));
+        exp_nonpositive(score(row_) - select(strict_float(lane_top > lowest_), lane_top, 0.0F), get_target());
     lane_sum_(lane_, block_, b_) = 0.0F;
     lane_sum_(lane_, block_, b_) += select(likely(index(steps) < m), powers_(lane_, steps, block_, b_), 0.0F);
     kept_(lane_, row_, block_, b_) =
@@ -151,7 +152,7 @@ class DonskerVaradhan : public Generator<DonskerVaradhan> {
     const RDom all(0, lanes_, 0, count, "all_product");
     top_(b_) = lowest_;
     top_(b_) = larger(kept_(all.x, rows + 1, all.y, b_), top_(b_));
-    factor_(lane_, block_, b_) = exp_nonpositive(kept_(lane_, rows + 1, block_, b_) - top_(b_));
+    factor_(lane_, block_, b_) = exp_nonpositive(kept_(lane_, rows + 1, block_, b_) - top_(b_), get_target());
     power_(b_) += cast<double>(kept_(all.x, rows, all.y, b_) * factor_(all.x, all.y, b_));
     power_at_ = [this, rows](const Expr& i) {
       const Expr lane = i % lanes_, row = i / lanes_, block = row / block_steps_;

@@ -38,7 +38,7 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
     top_(n_) = Tuple(-std::numeric_limits<float>::infinity(), 0);
     const Expr candidate = z(classes_, n_), best = top_(n_)[0], wins = candidate > best && !is_nan_bits(candidate);
     top_(n_) = Tuple(select(wins, candidate, best), select(wins, classes_.x, top_(n_)[1]));
-    total_(n_) += exp_nonpositive(z(classes_, n_) - top_(n_)[0]);
+    total_(n_) += exp_nonpositive(z(classes_, n_) - top_(n_)[0], get_target());
 
     const Expr target = clamp(label(min(likely(n_), last_row)), 0, classes - 1);
     // Strict, or LLVM adds the large maximum to the small logarithm first.
@@ -48,7 +48,7 @@ class SoftmaxCrossEntropy : public Generator<SoftmaxCrossEntropy> {
     loss(n_) = rows_(n_)[2];
     prediction(n_) = rows_(n_)[3];
     if (with_gradient) {
-      const Expr p = exp_nonpositive(logits(c_, n_) - rows_(n_)[0]) * rows_(n_)[1];
+      const Expr p = exp_nonpositive(logits(c_, n_) - rows_(n_)[0], get_target()) * rows_(n_)[1];
       (*gradient_)(c_, n_) = (p - select(c_ == label(n_), 1.0F, 0.0F)) * *scale_;
     }
   }

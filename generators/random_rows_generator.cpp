@@ -79,8 +79,8 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
       for (int pair = 0; pair < 4; pair += 2) {
         const NormalPair normal =
             normal_draws(d.words(block_, row_)[pair], d.words(block_, row_)[pair + 1], 0.0F, 0.0F, 1.0F);
-        values.push_back(select(4 * block_ + pair < entries, normal.first, 0.0F));
-        values.push_back(select(4 * block_ + pair + 1 < entries, normal.second, 0.0F));
+        values.push_back(normal.first);
+        values.push_back(normal.second);
       }
       d.four(block_, row_) = Tuple(values);
       d.draw(q_, block_, row_) =
@@ -94,18 +94,17 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
       stored_ = summed_;
     }
     const auto z = [&](const Draws& d, const Expr& k) { return d.draw(k % 4, k / 4, row_); };
-    // The sum in sixteen parts, whatever the width of a vector: the same bits on every target.
+    // The sum in parts, whatever the width of a vector: the same bits on every target.
     part_ = RDom(0, (entries + parts - 1) / parts, "part");
     partial_(lane_, row_) = 0.0F;
-    partial_(lane_, row_) += z(summed_, part_ * parts + lane_);
-    total_(row_) = 0.0F;
-    total_(row_) += partial_(all_, row_);
-    shift_(row_) = strict_float(shrink * total_(row_) / cast<float>(entries));
+    const Expr at = part_ * parts + lane_;
+    partial_(lane_, row_) += select(at < entries, z(summed_, at), 0.0F);
+    shift_(row_) = strict_float(shrink * sum_of_parts(0, parts) / cast<float>(entries));
     own_words_(row_) = words_at(blocks);
     const Expr place = multiply_high(own_words_(row_)[0], cast<uint32_t>(entries), get_target());
-    chosen_(row_) = Tuple(select(with_beta != 0, cast<int32_t>(place), -1), beta21_draw(own_words_(row_)[1]));
-    out(k_, row_) =
-        select(k_ == chosen_(row_)[0], chosen_(row_)[1], strict_float(scale * (z(stored_, k_) - shift_(row_))));
+    chosen_(row_) = Tuple(cast<int32_t>(place), beta21_draw(own_words_(row_)[1]));
+    out(k_, row_) = select(with_beta != 0 && k_ == chosen_(row_)[0], chosen_(row_)[1],
+                           strict_float(scale * (z(stored_, k_) - shift_(row_))));
   }
 
   void schedule() {
@@ -124,7 +123,6 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
                                  TailStrategy::GuardWithIf);
       for (Func* f : {&summed_.words, &summed_.four}) f->compute_at(partial_, part_).store_in(MemoryType::Register);
       shift_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
-      total_.compute_at(shift_, lane_x);
       chosen_.compute_root().gpu_tile(row_, x, lane_x, facts.gpu_threads, TailStrategy::GuardWithIf);
       own_words_.compute_at(chosen_, lane_x);
       out.split(k_, k_, inner, 4, TailStrategy::GuardWithIf)
@@ -140,6 +138,7 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     out.split(row_, task, row, rows, TailStrategy::GuardWithIf)
         .vectorize(k_, v, TailStrategy::GuardWithIf)
         .parallel(task);
+    out.specialize(with_beta == 0);
     Func draw = summed_.draw;
     draw.compute_at(out, row).bound(q_, 0, 4).reorder(q_, block_, row_).unroll(q_);
     draw.split(block_, block_, lane, lanes, TailStrategy::RoundUp).reorder(q_, lane, block_, row_).vectorize(lane);
@@ -148,22 +147,25 @@ class PhiloxCorrelatedRows : public StreamGenerator<PhiloxCorrelatedRows> {
     }
     partial_.compute_at(out, row).bound_extent(lane_, parts).vectorize(lane_, v).store_in(MemoryType::Stack);
     partial_.update().reorder(lane_, part_, row_).vectorize(lane_, v).unroll(lane_);
-    total_.compute_at(out, row);
     shift_.compute_at(out, row);
     chosen_.compute_at(out, row);
     own_words_.compute_at(out, row);
   }
 
  private:
-  static constexpr int parts = 16;
+  static constexpr int parts = 32;
+  Expr sum_of_parts(int first, int count) {
+    if (count == 1) return partial_(first, row_);
+    return sum_of_parts(first, count / 2) + sum_of_parts(first + count / 2, count / 2);
+  }
   // Normals of a row in blocks of four, and the words that they are made of.
   struct Draws {
     Func words{"words"}, four{"four"}, draw{"draw"};
   };
   Var k_{"k"}, q_{"q"}, block_{"block"}, row_{"row"}, lane_{"part_lane"};
-  RDom part_, all_{0, parts, "all"};
+  RDom part_;
   Draws summed_, stored_;
-  Func partial_{"partial"}, total_{"total"}, shift_{"shift"}, chosen_{"chosen"}, own_words_{"own_words"};
+  Func partial_{"partial"}, shift_{"shift"}, chosen_{"chosen"}, own_words_{"own_words"};
 };
 
 }  // namespace

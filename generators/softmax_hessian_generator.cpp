@@ -29,10 +29,10 @@ class SoftmaxHessianProduct : public Generator<SoftmaxHessianProduct> {
     const Expr candidate = at(logits, classes_, n_);
     top_(n_) = select(candidate > top_(n_), candidate, top_(n_));
     sums_(n_) = Tuple(0.0F, 0.0F);
-    const Expr weight = exp_nonpositive(at(logits, classes_, n_) - top_(n_));
+    const Expr weight = exp_nonpositive(at(logits, classes_, n_) - top_(n_), get_target());
     sums_(n_) = Tuple(sums_(n_)[0] + weight, sums_(n_)[1] + weight * at(tangent, classes_, n_));
     rows_(n_) = Tuple(top_(n_), 1.0F / sums_(n_)[0], sums_(n_)[1] / sums_(n_)[0]);
-    const Expr p = exp_nonpositive(logits(c_, n_) - rows_(n_)[0]) * rows_(n_)[1];
+    const Expr p = exp_nonpositive(logits(c_, n_) - rows_(n_)[0], get_target()) * rows_(n_)[1];
     product(c_, n_) = p * (tangent(c_, n_) - rows_(n_)[2]) * scale;
   }
 

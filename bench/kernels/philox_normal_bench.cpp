@@ -38,18 +38,16 @@ void check_moments(std::span<const float> out) {
 
 // Box-Muller on the words of the host's generator, pair by pair, at both ends of the array.
 void check_draws(std::span<const float> out) {
-  const auto unit = [](std::uint32_t word) { return (static_cast<double>(word >> 8U) + 0.5) / 16777216.0; };
   constexpr std::size_t checked = 4096;
   for (std::size_t i = 0; i < out.size(); i += 4) {
     if (i == checked) i = (out.size() - checked) / 4 * 4;
     const auto words = philox_block(stream, static_cast<std::uint32_t>(i / 4));
     for (std::size_t j = 0; j < 4 && i + j < out.size(); ++j) {
-      const double radius = std::sqrt(-2 * std::log(unit(words[j / 2 * 2])));
-      const double angle = 2 * std::numbers::pi * unit(words[j / 2 * 2 + 1]);
+      const double radius = std::sqrt(-2 * std::log((words[j / 2 * 2] >> 1U | 1U) / 2147483648.0));
+      const double angle = 2 * std::numbers::pi * words[j / 2 * 2 + 1] / 4294967296.0;
       const double wanted = radius * (j % 2 == 0 ? std::cos(angle) : std::sin(angle));
       const double found = out[i + j];
-      // Besides a few ulp: (word + 1/2) / 2^24 rounds to a float, by eps / 2, and the radius is sqrt(-2 ln u), steep at
-      // u = 1.
+      // Besides a few ulp: u rounds to a float, by eps / 2, and the radius is sqrt(-2 ln u), steep at u = 1.
       const double rounding = std::min(epsilon32 / radius, std::sqrt(epsilon32));
       if (std::abs(found - wanted) <= 16 * epsilon32 * radius + rounding) continue;
       throw WrongAnswer(fmt::format("wrong answer: draw {} is {:.9g}, expected {:.9g}", i + j, found, wanted));

@@ -23,13 +23,14 @@ struct NormalPair {
   Halide::Expr first, second;
 };
 
-/// mean[i] + stddev * normal by Box and Muller: radius from the first word, angle from the second, cosine before sine.
+/// mean[i] + stddev * normal by Box and Muller: radius from the first word, angle from the second, cosine before
+/// sine.
 inline NormalPair normal_draws(const Halide::Expr& radius_word, const Halide::Expr& angle_word,
                                const Halide::Expr& first_mean, const Halide::Expr& second_mean,
                                const Halide::Expr& stddev) {
   using namespace Halide;
-  const Expr radius = stddev * sqrt(-2.0F * log_poly(uniform_draw(radius_word)));
-  const SineCosine angle = sincos_2pi_poly(uniform_draw(angle_word));
+  const Expr radius = stddev * sqrt(minus_two_log_poly(radius_word));
+  const SineCosine angle = sincos_2pi_poly(angle_word);
   return {strict_float(first_mean + radius * angle.cosine), strict_float(second_mean + radius * angle.sine)};
 }
 

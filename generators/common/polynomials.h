@@ -38,16 +38,28 @@ inline Halide::Expr less_multiple_of_ln2(const Halide::Expr& x, const Halide::Ex
   return Halide::strict_float(x - n * 0.693359375F + n * 2.12194440e-4F);
 }
 
-/// e^x for x <= 0, as all exponentials relative to a maximum are; errors as exp_poly's, with fewer instructions.
-inline Halide::Expr exp_nonpositive(const Halide::Expr& argument) {
+/// Whether LLVM makes one instruction with one rounding of a * b + c in ordinary arithmetic.
+inline bool fuses_multiply_add(const Halide::Target& target) {
+  using Halide::Target;
+  if (target.arch == Target::X86) return target.has_feature(Target::FMA) || target.has_feature(Target::CUDA);
+  return target.arch == Target::ARM || target.arch == Target::RISCV;
+}
+
+/// e^x for x <= 0, as all exponentials relative to a maximum are, in few instructions: relative error at most 2.5e-7
+/// above -87, 0 below -88 and one or the other between. NaN stays NaN. Not for strict arithmetic.
+inline Halide::Expr exp_nonpositive(const Halide::Expr& argument, const Halide::Target& target) {
   using namespace Halide;
-  constexpr float magic = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, which stands in the low bits
-  Expr x = strict_float(select(argument < -104.0F, -104.0F, argument));
-  Expr shifted = strict_float(x * 1.44269504F + magic);
-  Expr p = small_exp_poly(less_multiple_of_ln2(x, strict_float(shifted - magic)));
-  // 2^(n + 24) and 2^-24: n goes down to -150, where results are subnormal.
-  Expr power = reinterpret<float>((reinterpret<int32_t>(shifted) << 23) + ((127 + 24) << 23));
-  return strict_product(strict_product(p, power), 1.0F / 16777216.0F);
+  using Internal::Call;
+  // 1.5 * 2^23 + 127: adding it rounds to an integer n; n + 127 then stands in the low bits, 0 where e^x is.
+  constexpr float magic = 12583039.0F;
+  Expr x = strict_float(select(argument < -88.0F, -88.0F, argument));
+  Expr shifted = Call::make(x.type(), Call::strict_add, {x * 1.44269504F, magic}, Call::PureIntrinsic);
+  Expr n = Call::make(x.type(), Call::strict_sub, {shifted, magic}, Call::PureIntrinsic);
+  // Fused, the product is exact, and ln 2 as one number is off by 2e-9 n.
+  Expr r = fuses_multiply_add(target) ? x - n * 0.693147181F : less_multiple_of_ln2(x, n);
+  Expr p = horner(r, {8.290272029101896e-3F, 4.1898159658887324e-2F, 1.6667638128575477e-1F, 4.9999147840706126e-1F,
+                      9.999997063129085e-1F, 1.0F});
+  return p * reinterpret<float>(reinterpret<int32_t>(shifted) << 23);
 }
 
 /// e^x, relative error at most 1.5e-7 where the result is a normal number; +inf above 88.72, 0 below -104, subnormal
@@ -83,24 +95,38 @@ inline Halide::Expr log_poly(const Halide::Expr& x) {
   return select(reinterpret<uint32_t>(x) < Expr(std::uint32_t{0x7f800000}), result, x);
 }
 
+/// -2 ln u for u = (w / 2 | 1) / 2^31, w a word of 32 random bits: never negative, relative error at most 3e-7. The
+/// bits become m and e of u = 2^e (1 + m) without u itself.
+inline Halide::Expr minus_two_log_poly(const Halide::Expr& word) {
+  using namespace Halide;
+  constexpr std::int32_t root_half = 0x3f3504f3, exponent_of_2_31 = 31 << 23;
+  Expr bits = reinterpret<int32_t>(cast<float>(cast<int32_t>((word >> 1) | Expr(std::uint32_t{1}))));
+  Expr shifted = bits - (root_half + exponent_of_2_31);
+  Expr m = reinterpret<float>((shifted & 0x7fffff) + root_half) - 1.0F;  // in [sqrt 1/2 - 1, sqrt 2 - 1)
+  Expr p = horner(m, {2.021352824487786e-1F, -3.244504876704317e-1F, 3.450169639253692e-1F, -3.9800346410316856e-1F,
+                      4.9939816551606636e-1F, -6.667011735652507e-1F, 1.0000073026645666F, -1.999999890645885F});
+  return p * m + cast<float>(shifted >> 23) * -1.3862943611198906F;  // -2 ln 2
+}
+
 struct SineCosine {
   Halide::Expr sine, cosine;
 };
 
-/// sin 2 pi u and cos 2 pi u for 0 <= u <= 1: absolute error at most 1e-7 (1.5e-7 relative to the larger of the two).
-inline SineCosine sincos_2pi_poly(const Halide::Expr& u) {
+/// sin 2 pi u and cos 2 pi u for u = w / 2^32, w a word: absolute error at most 1.1e-7.
+inline SineCosine sincos_2pi_poly(const Halide::Expr& word) {
   using namespace Halide;
-  Expr quadrant = cast<int32_t>(u * 4.0F + 0.5F);
-  Expr f = u - cast<float>(quadrant) * 0.25F;  // exact, in [-1/8, 1/8]
+  // The bits below the upper two are a signed fraction of a quarter turn: f in [-1/8, 1/8).
+  Expr f = cast<float>(reinterpret<int32_t>(word << 2)) * (1.0F / 17179869184.0F);
+  Expr quadrant = word + Expr(std::uint32_t{0x20000000});  // the nearest, in the upper two bits
   Expr z = f * f;
   Expr s = f * horner(z, {-75.39356270477427F, 81.59235355210123F, -41.34166145490729F, 6.2831852868333415F});
   Expr c = horner(z, {59.202795948367935F, -85.44229796868403F, 64.93931074456727F, -19.739208633036046F, 1.0F});
-  Expr odd = (quadrant & 1) == 1;
+  Expr odd = (quadrant & Expr(std::uint32_t{0x40000000})) != Expr(std::uint32_t{0});
   // Signs straight into the bits: sine is negative in quadrants 2 and 3, cosine in 1 and 2.
   const auto flip = [](const Expr& value, const Expr& q) {
-    return reinterpret<float>(reinterpret<uint32_t>(value) ^ (cast<uint32_t>(q & 2) << 30));
+    return reinterpret<float>(reinterpret<uint32_t>(value) ^ (q & Expr(std::uint32_t{0x80000000})));
   };
-  return {flip(select(odd, c, s), quadrant), flip(select(odd, s, c), quadrant + 1)};
+  return {flip(select(odd, c, s), quadrant), flip(select(odd, s, c), quadrant + Expr(std::uint32_t{0x40000000}))};
 }
 
 }  // namespace kindling

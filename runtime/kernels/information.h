@@ -27,9 +27,10 @@ struct DonskerVaradhanOptions {
 /// 1, where it is not needed.
 ///
 /// All is relative to the largest product score, so that no finite score overflows: absolute error of I_b about
-/// 2^-20 (1 + mean |joint - max product|). A NaN score, or an infinite one that leaves the sum of exponentials
-/// undefined (+infinity, or -infinity throughout), makes value, log_average and product gradient of its estimate NaN,
-/// and of no other. Results do not depend on the number of threads. No estimates: nothing to do.
+/// 2^-20 (1 + mean |joint - max product|); an exponential below 2^-126 of the largest counts as 0. A NaN score, or an
+/// infinite one that leaves the sum of exponentials undefined (+infinity, or -infinity throughout), makes value,
+/// log_average and product gradient of its estimate NaN, and of no other. Results do not depend on the number of
+/// threads. No estimates: nothing to do.
 ///
 /// Throws Error{usage} for shapes that do not fit, for N or M = 0, and for a rate outside (0, 1].
 /// Source: Donsker and Varadhan 1983; eq. 6 of the layer-wise information bottleneck.

@@ -15,10 +15,10 @@ namespace kindling::kernels {
 /// Softmax cross-entropy in nats: loss[n] = log sum_c exp(z[n,c]) - z[n,label[n]], shifted by the row's maximum.
 ///
 /// logits and gradient (N x C), labels, loss and prediction (N), C >= 1. gradient = (softmax(z) - onehot) * scale;
-/// scale 1/N gives the gradient of the mean. prediction is the class of the largest logit, the lowest one on ties.
-/// Absolute error of the loss at most about (C + 4) 2^-24 plus 2^-23 |loss|. A NaN or +inf logit makes the row's loss
-/// and gradient NaN; a NaN logit is never predicted (a row of nothing but NaN predicts class 0). A label whose logit is
-/// -inf has loss +inf.
+/// scale 1/N gives the gradient of the mean; a probability below 2^-126 may be 0. prediction is the class of the
+/// largest logit, the lowest one on ties. Absolute error of the loss at most about (C + 4) 2^-24 plus 2^-23 |loss|. A
+/// NaN or +inf logit makes the row's loss and gradient NaN; a NaN logit is never predicted (a row of nothing but NaN
+/// predicts class 0). A label whose logit is -inf has loss +inf.
 ///
 /// Throws Error{usage} for shapes that do not fit and for labels outside 0..C-1, with the sample.
 void softmax_cross_entropy(const Execution& execution, ConstTensorView logits, std::span<const std::int32_t> labels,

@@ -26,8 +26,9 @@ void philox_uniform(const Execution& execution, const Stream& stream, float low,
                     std::uint32_t first_block = 0);
 
 /// mean + stddev * normal by Box and Muller on the words (0, 1) and (2, 3) of a block: radius from the first word of a
-/// pair, angle from the second, cosine before sine. |normal| <= 5.89; log, sin and cos are polynomials with relative
-/// error 1.5e-7. mean and stddev are finite, stddev >= 0; Error{usage} otherwise.
+/// pair, sqrt(-2 ln((word / 2 | 1) / 2^31)), angle from the second, 2 pi word / 2^32, cosine before sine. |normal| <=
+/// 6.56; log, sin and cos are polynomials, off by 4e-7 of the radius together. mean and stddev are finite, stddev >= 0;
+/// Error{usage} otherwise.
 void philox_normal(const Execution& execution, const Stream& stream, float mean, float stddev, std::span<float> out,
                    std::uint32_t first_block = 0);
 

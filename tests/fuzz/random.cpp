@@ -39,7 +39,8 @@ void uniforms(Case& c) {
   c.run(call, out);
   const double reach = std::max(std::abs(low), std::abs(high)) + static_cast<double>(high) - low;
   for (std::int64_t i = 0; i < d.size; ++i) {
-    c.expect(out[i], low + (static_cast<double>(high) - low) * uniform_of(d.word(i)), 4 * eps * reach, "uniform", i);
+    c.expect(out[i], low + (static_cast<double>(high) - low) * test::uniform_of(d.word(i)), 4 * eps * reach, "uniform",
+             i);
     if (!(out[i] > low && out[i] < high)) throw Failure("a uniform outside its bounds");
   }
 }
@@ -76,7 +77,7 @@ void beta21(Case& c) {
   auto out = c.output<float>(d.size);
   c.run([&] { kernels::philox_beta21(c.execution, d.stream, out.flat(), d.first); }, out);
   for (std::int64_t i = 0; i < d.size; ++i) {
-    const double expected = std::sqrt(uniform_of(d.word(i)));
+    const double expected = std::sqrt(test::uniform_of(d.word(i)));
     c.expect(out[i], expected, 3 * eps * expected, "beta", i);
   }
 }
@@ -149,7 +150,7 @@ void correlated_rows(Case& c) {
     for (std::int64_t j = 0; j < k; ++j) {
       const Bounded& normal = z[static_cast<std::size_t>(j)];
       const bool beta = law.beta_entry && j == chosen;
-      const double expected = beta ? std::sqrt(uniform_of(own[1])) : law.scale * (normal.value - shift);
+      const double expected = beta ? std::sqrt(test::uniform_of(own[1])) : law.scale * (normal.value - shift);
       const double size = std::abs(normal.value) + std::abs(shift);
       const double bound = beta ? 3 * eps : law.scale * (normal.bound + shift_error + 3 * eps * size);
       c.expect(out(r, j), expected, bound, "entry", r, j);

@@ -2,11 +2,11 @@
 // the laws that the numbers should follow.
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "kernels/random.h"
 #include "support/beta_reference.h"
 #include "support/kernel_test.h"
+#include "support/philox_reference.h"
 
 using namespace kindling;
 using namespace kindling::test;
@@ -18,14 +18,7 @@ const Stream stream{.seed = 0x0fedcba987654321U, .purpose = Purpose::weights, .u
 const std::int64_t sizes[] = {0, 1, 3, 5, 31, 33, 127, 1021, 16385};
 
 double uniform_at(std::uint32_t block, int q) {
-  const std::uint32_t word = philox_block(stream, block)[static_cast<std::size_t>(q)];
-  return std::min(static_cast<float>((word >> 8U) + 0.5), 16777215.0F) / 16777216.0;
-}
-
-double normal_at(std::uint32_t block, int q) {
-  const double radius = std::sqrt(-2 * std::log(uniform_at(block, q / 2 * 2)));
-  const double angle = 2 * std::numbers::pi * uniform_at(block, q / 2 * 2 + 1);
-  return radius * (q % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  return uniform_of(philox_block(stream, block)[static_cast<std::size_t>(q)]);
 }
 
 // Kolmogorov and Smirnov's statistic of the probabilities that a law gives the draws, times sqrt n; 2.03 is exceeded by
@@ -255,7 +248,8 @@ TEST_CASE("correlated rows, each entry against float64", "[philox_correlated_row
         std::vector<double> z;
         double sum = 0, size = 0;
         for (std::int64_t j = 0; j < s.cols; ++j) {
-          z.push_back(normal_at(static_cast<std::uint32_t>(r * blocks + j / 4), static_cast<int>(j % 4)));
+          const auto block = static_cast<std::uint32_t>(r * blocks + j / 4);
+          z.push_back(normal_of(philox_block(stream, block), static_cast<std::size_t>(j % 4)).value);
           sum += z.back(), size += std::abs(z.back());
         }
         const auto own = static_cast<std::uint32_t>(r * blocks + blocks - 1);
@@ -265,10 +259,10 @@ TEST_CASE("correlated rows, each entry against float64", "[philox_correlated_row
         for (std::int64_t j = 0; j < s.cols; ++j) {
           const double normal = z[static_cast<std::size_t>(j)];
           double expected = 0.4F * (normal - 0.9F * sum / terms);
-          // A normal is off by 4e-7 of its radius (philox_normal's test), here at most 5.9; the sum by its terms'
-          // errors and a rounding for each term of a sixteenth part and each part.
-          double bound =
-              0.4 * (2 * 4e-7 * 5.9 + (terms / 16 + 20) * epsilon * size / terms) + 4 * epsilon * std::abs(expected);
+          // A normal is off by a share of its radius, at most 6.56; the sum by its terms' errors and a rounding for
+          // each term of one of 32 parts and each halving of their number.
+          double bound = 0.4 * (2 * normal_error * 6.56 + (terms / 32 + 9) * epsilon * size / terms) +
+                         4 * epsilon * std::abs(expected);
           if (beta && j == chosen) {
             expected = std::sqrt(uniform_at(own, 1));
             bound = 7 * epsilon * expected;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "support/kernel_test.h"
+#include "support/philox_reference.h"
 
 using namespace kindling;
 using namespace kindling::test;
@@ -26,11 +27,6 @@ std::vector<std::uint32_t> host_words(const Stream& s, std::int64_t size, std::u
   }
   words.resize(static_cast<std::size_t>(size));
   return words;
-}
-
-// The float32 nearest to (k + 1/2) / 2^24, or the one below 1.
-double uniform_of(std::uint32_t word) {
-  return std::min(static_cast<float>((word >> 8U) + 0.5), 16777215.0F) / 16777216.0;
 }
 
 double largest_gap(std::vector<double> probabilities) {  // Kolmogorov and Smirnov's statistic, times sqrt n
@@ -144,14 +140,11 @@ TEST_CASE("Philox normals, each against float64", "[philox_normal]") {
     Guarded<float> out(size);
     kernels::philox_normal(test_execution(), stream, mean, stddev, out.flat(), 9);
     out.check();
-    const auto words = host_words(stream, (size + 3) / 4 * 4, 9);
     for (std::int64_t i = 0; i < size; ++i) {
-      const std::int64_t pair = i / 2 * 2;
-      const double radius = stddev * std::sqrt(-2 * std::log(uniform_of(words[pair])));
-      const double angle = 2 * std::numbers::pi * uniform_of(words[pair + 1]);
-      const double expected = mean + radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
-      // Half of the logarithm's relative error, sine and cosine within 1e-7 of the unit circle, five roundings.
-      REQUIRE(std::abs(out(0, i) - expected) <= 4e-7 * radius + epsilon * (std::abs(expected) + mean));
+      const NormalDraw z = normal_of(philox_block(stream, static_cast<std::uint32_t>(9 + i / 4)), i % 4);
+      const double expected = mean + stddev * z.value;
+      REQUIRE(std::abs(out(0, i) - expected) <=
+              normal_error * stddev * z.radius + epsilon * (std::abs(expected) + mean));
     }
   }
   std::vector<float> constant(7);

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+
+#include "support/philox_reference.h"
 
 namespace kindling::test {
 
@@ -19,9 +20,6 @@ struct BetaDraw {
 inline BetaDraw beta_draw(const Stream& stream, std::uint32_t block, double alpha, double beta) {
   constexpr double eps = 0x1p-23, polynomial = 1.5e-7;
   constexpr std::uint32_t attempts = 7;
-  const auto uniform = [](std::uint32_t word) {
-    return std::min(static_cast<float>((word >> 8U) + 0.5), 16777215.0F) / 16777216.0;
-  };
   BetaDraw draw;
   double difference = 0, error = 0;
   for (const int which : {0, 1}) {
@@ -30,13 +28,10 @@ inline BetaDraw beta_draw(const Stream& stream, std::uint32_t block, double alph
     double log_v = 0, log_error = 0;
     for (std::uint32_t j = 0; j < attempts; ++j) {
       const auto words = philox_block(stream, block + j);
-      const double radius = std::sqrt(-2 * std::log(uniform(words[0])));
-      const double angle = 2 * std::numbers::pi * uniform(words[1]);
-      const double z = radius * (which == 0 ? std::cos(angle) : std::sin(angle));
-      // The radius is steep where the uniform, a rounded number, is near 1.
-      const double z_error = 8 * eps * radius + std::min(eps / radius, std::sqrt(eps));
+      const auto [z, radius] = normal_of(words, static_cast<std::size_t>(which));
+      const double z_error = normal_error * radius;
       const double t = 1 + c * z, t_error = c * z_error + 3 * eps * (1 + std::abs(c * z));
-      const double log_u = std::log(uniform(words[2 + static_cast<std::size_t>(which)]));
+      const double log_u = std::log(uniform_of(words[2 + static_cast<std::size_t>(which)]));
       if (t <= t_error) {
         draw.certain = draw.certain && t < -t_error;
         continue;
@@ -51,7 +46,7 @@ inline BetaDraw beta_draw(const Stream& stream, std::uint32_t block, double alph
       log_error = 3 * t_error / t + (polynomial + eps) * std::abs(log_v);
       break;
     }
-    const double log_u = std::log(uniform(philox_block(stream, block + attempts)[static_cast<std::size_t>(which)]));
+    const double log_u = std::log(uniform_of(philox_block(stream, block + attempts)[static_cast<std::size_t>(which)]));
     const double log_gamma = std::log(d) + log_v + root * log_u;
     difference += which == 0 ? log_gamma : -log_gamma;
     error += log_error + 4 * eps * (std::abs(std::log(d)) + std::abs(log_v) + std::abs(root * log_u));
