@@ -72,14 +72,18 @@ class Contraction {
     const Expr enabled = options.enabled.defined() ? options.enabled : cast<bool>(true);
     Tile::Operands copied = operands;
     copied.copy_a = options.over_samples;
-    const auto whole = [&](const std::string& label, const Expr& here, Walk walk) {
+    struct TileRows {
+      int wide, narrow;
+    };
+    const auto whole = [&](const std::string& label, const Expr& here, Walk walk, const TileRows& rows) {
       const Tile::Operands& o = walk == Walk::rows ? copied : operands;
-      add(label, {facts.tile_rows, wide, v}, o, 0, select(here, vectors / wide, 0), walk);
+      add(label, {rows.wide, wide, v}, o, 0, select(here, vectors / wide, 0), walk);
       for (int n = 1; n < wide; ++n) {
-        add(label + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, o, vectors / wide * (wide * v),
+        add(label + "_narrow" + std::to_string(n), {rows.narrow, n, v}, o, vectors / wide * (wide * v),
             cast<int>(here && vectors % wide == n), walk);
       }
     };
+    const TileRows usual{facts.tile_rows, facts.narrow_rows};
     const auto edge = [&](const Expr& here) {
       const Expr left = here && operands.cols % v != 0;
       add(name + "_edge", {facts.narrow_rows, 1, v}, operands, vectors * v, cast<int>(left), Walk::panels, true);
@@ -96,16 +100,23 @@ class Contraction {
       Expr many = shallow;
       if (options.fresh) {
         const Expr one_block = operands.rows <= fresh_row_tiles() * facts.tile_rows;
-        whole(name + "_fresh", shallow && one_block, Walk::fresh_panels);
+        Expr few = shallow && one_block;
+        if (const int second = facts.second_tile_rows; second > 1) {
+          const auto covered = [&](int rows) { return (operands.rows + rows - 1) / rows * rows; };
+          const Expr better = covered(second) * 16 < covered(facts.tile_rows) * 15;
+          whole(name + "_second", few && better, Walk::fresh_panels, {second, second});
+          few = few && !better;
+        }
+        whole(name + "_fresh", few, Walk::fresh_panels, usual);
         many = shallow && !one_block;
       }
-      whole(name, many, Walk::panels);
+      whole(name, many, Walk::panels, usual);
       edge(options.edge.defined() ? shallow && options.edge : shallow);
       return;
     }
     const Expr few = operands.rows <= facts.in_place_rows;
-    whole(name + "_few", shallow && few, Walk::in_place);
-    whole(name, shallow && !few, Walk::rows);
+    whole(name + "_few", shallow && few, Walk::in_place, usual);
+    whole(name, shallow && !few, Walk::rows, usual);
     edge(shallow);
   }
 

@@ -20,6 +20,7 @@ struct HardwareFacts {
   int vector_width = 4;      ///< float32 lanes of one register
   int tile_rows = 4;         ///< rows of the contraction tile, each a broadcast operand
   int tile_vectors = 2;      ///< vectors per row of the contraction tile; rows x vectors accumulators stay in registers
+  int second_tile_rows = 1;  ///< rows of a second tile, for few rows that it covers with less left over; 1: none
   int narrow_rows = 8;       ///< rows of a tile of fewer vectors: as many sums as hide the latency of an addition
   int row_block_tiles = 20;  ///< most row tiles that stream past one packed panel before the next panel
   int deep_rows = 4;         ///< rows of a tile whose long sum is added up in blocks, both operands packed
@@ -56,6 +57,7 @@ inline void override_facts(HardwareFacts& facts, const std::string& text) {
       {"vector_width", &F::vector_width},
       {"tile_rows", &F::tile_rows},
       {"tile_vectors", &F::tile_vectors},
+      {"second_tile_rows", &F::second_tile_rows},
       {"narrow_rows", &F::narrow_rows},
       {"row_block_tiles", &F::row_block_tiles},
       {"deep_rows", &F::deep_rows},
@@ -109,8 +111,10 @@ inline HardwareFacts architecture_facts(const Halide::Target& target) {
   }
   facts.vector_width = target.natural_vector_size<float>();
   if (target.arch == Target::X86 && target.has_feature(Target::AVX512)) {
-    // 32 registers: 20 accumulators, 2 panel vectors, broadcasts from memory. Ten rows divide the usual batch sizes.
+    // 32 registers: 20 accumulators, 2 panel vectors, broadcasts from memory. Ten rows divide batches of 100, eight
+    // those of 32 and 64.
     facts.tile_rows = facts.narrow_rows = 10;
+    facts.second_tile_rows = 8;
     facts.depth_block = 224;
     facts.deep_blocks = 12;  // a panel of 2048 terms is a quarter of the second cache
     facts.elementwise_unroll = 2;
