@@ -52,7 +52,7 @@ struct Memory {
 
 /// From an array's first byte to behind its last, whatever lies between: enough to tell most arrays apart, and cheap.
 struct MemoryRange {
-  const std::byte *begin = nullptr, *end = nullptr;
+  const std::byte *begin, *end;  // not initialized: a call has room for many more arrays than it is given
 
   MemoryRange() = default;
   explicit MemoryRange(const halide_buffer_t& buffer);
