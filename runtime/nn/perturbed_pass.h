@@ -77,8 +77,10 @@ class PerturbedPass {
   void input_gradient(const kernels::Execution& exec, const Layer& layer, std::size_t index);
   void sum_copies(const kernels::Execution& exec, ConstTensorView values, std::span<float> sum);
 
+  static constexpr std::size_t none = ~std::size_t{0};
+
   PerturbedPassOptions options_;
-  std::vector<std::size_t> before_;  // of each layer: the layer it takes its input from, none() for the batch
+  std::vector<std::size_t> before_;  // of each layer: the layer it takes its input from, none for the batch
   std::size_t last_ = 0, first_trained_ = 0;
   bool reorder_ = false;
   ConstTensorView x_;
