@@ -26,6 +26,7 @@ inline constexpr std::array dense_shapes{
     DenseShape{100, 784, 32},
     DenseShape{100, 32, 32},
     DenseShape{100, 32, 10},
+    DenseShape{32, 100, 100},
     DenseShape{1000, 784, 10},
     // Odd: one sample, primes, one more and one less than a tile.
     DenseShape{1, 784, 100},
