@@ -29,14 +29,14 @@ inline NormalPair normal_draws(const Halide::Expr& radius_word, const Halide::Ex
                                const Halide::Expr& first_mean, const Halide::Expr& second_mean,
                                const Halide::Expr& stddev) {
   using namespace Halide;
-  const Expr radius = stddev * sqrt(minus_two_log_poly(radius_word));
+  const Expr radius = stddev * sqrt(minus_log_poly(scaled_unit(radius_word), 2.0F));
   const SineCosine angle = sincos_2pi_poly(angle_word);
   return {strict_float(first_mean + radius * angle.cosine), strict_float(second_mean + radius * angle.sine)};
 }
 
-/// Exponential of mean 1: -ln u.
+/// Exponential of mean 1: -ln u, u below 1.
 inline Halide::Expr exponential_draw(const Halide::Expr& word) {
-  return Halide::strict_float(-log_poly(uniform_draw(word)));
+  return Halide::strict_float(minus_log_poly(min(scaled_unit(word), 2147483520.0F), 1.0F));
 }
 
 /// Beta(2, 1), of density 2x on (0, 1): the root of a uniform.

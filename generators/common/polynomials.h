@@ -95,17 +95,24 @@ inline Halide::Expr log_poly(const Halide::Expr& x) {
   return select(reinterpret<uint32_t>(x) < Expr(std::uint32_t{0x7f800000}), result, x);
 }
 
-/// -2 ln u for u = (w / 2 | 1) / 2^31, w a word of 32 random bits: never negative, relative error at most 3e-7. The
-/// bits become m and e of u = 2^e (1 + m) without u itself.
-inline Halide::Expr minus_two_log_poly(const Halide::Expr& word) {
+/// 2^31 u for u = (w / 2 | 1) / 2^31, w a word of 32 random bits; up to 2^31.
+inline Halide::Expr scaled_unit(const Halide::Expr& word) {
+  using namespace Halide;
+  return cast<float>(cast<int32_t>((word >> 1) | Expr(std::uint32_t{1})));
+}
+
+/// -times ln u of scaled_unit's 2^31 u, `times` a power of two: never negative, relative error at most 3e-7. Its bits
+/// become m and e of u = 2^e (1 + m).
+inline Halide::Expr minus_log_poly(const Halide::Expr& scaled, float times) {
   using namespace Halide;
   constexpr std::int32_t root_half = 0x3f3504f3, exponent_of_2_31 = 31 << 23;
-  Expr bits = reinterpret<int32_t>(cast<float>(cast<int32_t>((word >> 1) | Expr(std::uint32_t{1}))));
+  Expr bits = reinterpret<int32_t>(scaled);
   Expr shifted = bits - (root_half + exponent_of_2_31);
   Expr m = reinterpret<float>((shifted & 0x7fffff) + root_half) - 1.0F;  // in [sqrt 1/2 - 1, sqrt 2 - 1)
-  Expr p = horner(m, {2.021352824487786e-1F, -3.244504876704317e-1F, 3.450169639253692e-1F, -3.9800346410316856e-1F,
-                      4.9939816551606636e-1F, -6.667011735652507e-1F, 1.0000073026645666F, -1.999999890645885F});
-  return p * m + cast<float>(shifted >> 23) * -1.3862943611198906F;  // -2 ln 2
+  Expr p = horner(m, {times * 1.010676412243893e-1F, times * -1.6222524383521585e-1F, times * 1.725084819626846e-1F,
+                      times * -1.9900173205158428e-1F, times * 2.4969908275803318e-1F, times * -3.3335058678262535e-1F,
+                      times * 5.000036513322833e-1F, times * -9.999999453229425e-1F});
+  return p * m + cast<float>(shifted >> 23) * (times * -6.931471805599453e-1F);
 }
 
 struct SineCosine {

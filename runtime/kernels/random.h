@@ -32,8 +32,8 @@ void philox_uniform(const Execution& execution, const Stream& stream, float low,
 void philox_normal(const Execution& execution, const Stream& stream, float mean, float stddev, std::span<float> out,
                    std::uint32_t first_block = 0);
 
-/// -mean ln u: exponential draws, between 5.9e-8 mean and 17.4 mean. mean is finite and positive; Error{usage}
-/// otherwise.
+/// -mean ln u, u = (word / 2 | 1) / 2^31 held below 1: exponential draws, between 5.9e-8 mean and 21.5 mean. mean is
+/// finite and positive; Error{usage} otherwise.
 void philox_exponential(const Execution& execution, const Stream& stream, float mean, std::span<float> out,
                         std::uint32_t first_block = 0);
 

@@ -21,10 +21,9 @@ inline Bounded normal_of(const std::array<std::uint32_t, 4>& words, std::size_t 
   return {draw.value, test::normal_error * draw.radius};
 }
 
-/// A standard exponential, by a logarithm that is off by 1.5e-7 and its rounding.
 inline Bounded exponential_of(std::uint32_t word) {
-  const double value = -std::log(test::uniform_of(word));
-  return {value, (1.5e-7 + 3 * eps) * value};
+  const double value = test::exponential_of(word);
+  return {value, (test::exponential_error + 3 * eps) * value};
 }
 
 }  // namespace kindling::fuzz

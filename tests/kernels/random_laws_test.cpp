@@ -17,8 +17,8 @@ constexpr double epsilon = 0x1p-24;
 const Stream stream{.seed = 0x0fedcba987654321U, .purpose = Purpose::weights, .unit = 2, .step = 7};
 const std::int64_t sizes[] = {0, 1, 3, 5, 31, 33, 127, 1021, 16385};
 
-double uniform_at(std::uint32_t block, int q) {
-  return uniform_of(philox_block(stream, block)[static_cast<std::size_t>(q)]);
+std::uint32_t word_at(std::int64_t block, std::int64_t q) {
+  return philox_block(stream, static_cast<std::uint32_t>(block))[static_cast<std::size_t>(q)];
 }
 
 // Kolmogorov and Smirnov's statistic of the probabilities that a law gives the draws, times sqrt n; 2.03 is exceeded by
@@ -65,9 +65,8 @@ TEST_CASE("exponentials", "[philox_exponential]") {
     kernels::philox_exponential(test_execution(), stream, mean, out.flat(), 5);
     out.check();
     for (std::int64_t i = 0; i < size; ++i) {
-      const double expected =
-          -mean * std::log(uniform_at(static_cast<std::uint32_t>(5 + i / 4), static_cast<int>(i % 4)));
-      REQUIRE(std::abs(out(0, i) - expected) <= (1.5e-7 + 2 * epsilon) * expected);  // the logarithm, two roundings
+      const double expected = mean * exponential_of(word_at(5 + i / 4, i % 4));
+      REQUIRE(std::abs(out(0, i) - expected) <= (exponential_error + 2 * epsilon) * expected);  // and two roundings
       REQUIRE(out(0, i) > 0);
     }
   }
@@ -102,7 +101,7 @@ TEST_CASE("Beta(2, 1)", "[philox_beta21]") {
     kernels::philox_beta21(test_execution(), stream, out.flat(), 5);
     out.check();
     for (std::int64_t i = 0; i < size; ++i) {
-      const double expected = std::sqrt(uniform_at(static_cast<std::uint32_t>(5 + i / 4), static_cast<int>(i % 4)));
+      const double expected = std::sqrt(uniform_of(word_at(5 + i / 4, i % 4)));
       // A root on a device may be off by 3 ulp (OpenCL 1.2, 7.4).
       REQUIRE(std::abs(out(0, i) - expected) <= 7 * epsilon * expected);
     }
@@ -198,13 +197,12 @@ TEST_CASE("uniform rows on the simplex", "[philox_simplex]") {
       std::vector<double> row;
       double sum = 0;
       for (std::int64_t j = 0; j < s.cols; ++j) {
-        row.push_back(
-            -std::log(uniform_at(static_cast<std::uint32_t>(r * ((s.cols + 3) / 4) + j / 4), static_cast<int>(j % 4))));
+        row.push_back(exponential_of(word_at(r * ((s.cols + 3) / 4) + j / 4, j % 4)));
         sum += row.back();
       }
       // The logarithms' errors in numerator and sum, and a rounding for each term and the quotient (2.5 ulp on a
       // device).
-      const double bound = 2 * 1.5e-7 + (static_cast<double>(s.cols) + 6) * epsilon;
+      const double bound = 2 * exponential_error + (static_cast<double>(s.cols) + 6) * epsilon;
       for (std::int64_t j = 0; j < s.cols; ++j) {
         const double expected = row[static_cast<std::size_t>(j)] / sum;
         REQUIRE(std::abs(out(r, j) - expected) <= bound * expected);
@@ -264,7 +262,7 @@ TEST_CASE("correlated rows, each entry against float64", "[philox_correlated_row
           double bound = 0.4 * (2 * normal_error * 6.56 + (terms / 32 + 9) * epsilon * size / terms) +
                          4 * epsilon * std::abs(expected);
           if (beta && j == chosen) {
-            expected = std::sqrt(uniform_at(own, 1));
+            expected = std::sqrt(uniform_of(word_at(own, 1)));
             bound = 7 * epsilon * expected;
           }
           REQUIRE(std::abs(out(r, j) - expected) <= bound);
