@@ -129,8 +129,8 @@ class PairTile {
     registers(squared_.compute_at(tile).store_in(MemoryType::Stack));
     squared_.update().reorder(col_in, row_in, k_).vectorize(col_in, width_).unroll(col_in).unroll(row_in);
     packed_.compute_at(at_columns).bound_extent(col_in, columns());
-    // Columns are as short as a problem has coordinates: one after the other, read in their order.
     packed_.vectorize(col_in, width_).unroll(col_in);
+    // Columns are as short as a problem has coordinates: one after the other, read in their order.
     packed_.update().reorder(r_packed_.x, r_packed_.y, panel).parallel(panel);
     bias_.compute_at(at_columns).bound_extent(col_in, columns()).vectorize(col_in, width_).unroll(col_in);
     if (form_ == Form::contraction) {
