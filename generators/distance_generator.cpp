@@ -2,55 +2,27 @@
 // which distances come next above a given one. The quantile search of runtime/kernels/distance_quantile.cpp is made of
 // these passes; no distance is stored. Every pass computes a pair's squared distance with the same operations, so that
 // their answers fit together bit for bit.
-#include "common/gaussian_pairs.h"
+#include "common/pooled_pairs.h"
 
 namespace kindling {
 namespace {
 
 using namespace Halide;
 
-// The inputs of both kernels, and the tiles of squared distances, infinite where j <= i.
+// One pass over all pairs.
 template <class Derived>
-class PooledPairs : public Generator<Derived> {
- public:
-  template <class T>
-  using In = typename Generator<Derived>::template Input<T>;
-
-  In<Buffer<float, 3>> x{"x"}, y{"y"};        // (d, n, problems), (d, m, problems)
-  In<int32_t> pooled_rows{"pooled_rows"};     // n + m, or n where y stands for nothing
-  In<Buffer<int32_t, 1>> problem{"problem"};  // (active), the problems looked at
-
+class DistancePass : public PooledPairs<Derived> {
  protected:
-  // One pass: r_ runs over a tile's vectors, its rows and the panels that hold a column j > i.
-  void define_tiles() {
-    const Expr n = x.dim(1).extent(), m = y.dim(1).extent();
-    const auto at = [&](const Expr& k, const Expr& j, const Expr& a) {
-      const Expr p = clamp(problem(a), 0, x.dim(2).extent() - 1);
-      return select(j < n, x(k, min(j, n - 1), p), y(k, clamp(j - n, 0, m - 1), p));
-    };
-    const bool gpu = this->get_target().has_gpu_feature();
-    tile_ = PairTile("pairs", hardware_facts(this->get_target()), gpu, PairTile::Form::difference,
-                     {x.dim(0).extent(), pooled_rows, pooled_rows, {}, at, Func()});
-    const int rows = tile_.rows(), cols = tile_.columns();
-    const Expr ahead = tile_.panel * cols + tile_.col_in - (tile_.row_tile * rows + tile_.row_in);
-    masked_(tile_.col_in, tile_.row_in, tile_.panel, tile_.row_tile, tile_.problem) =
-        max(tile_(tile_.col_in, tile_.row_in, tile_.panel, tile_.row_tile, tile_.problem),
-            select(ahead > 0, 0.0F, std::numeric_limits<float>::infinity()));
-    r_ = RDom(0, tile_.vectors(), 0, rows, 0, tile_.panels(), "r");
-    r_.where((r_.z + 1) * cols > tile_.row_tile * rows + 1);
-    tiles_ = RDom(0, (pooled_rows + rows - 1) / rows, "tiles");
+  using PooledPairs<Derived>::masked_, PooledPairs<Derived>::tile_;
+
+  // r_ runs over a tile's vectors, its rows and the panels that hold a column j > i.
+  void define_pass() {
+    this->define_tiles();
+    r_ = RDom(0, tile_.vectors(), 0, tile_.rows(), 0, tile_.panels(), "r");
+    r_.where(this->above_diagonal(r_.z, tile_.row_tile));
+    tiles_ = RDom(0, this->row_tiles(), "tiles");
   }
   Expr squared() { return masked_(lane_ + r_.x * tile_.width(), r_.y, r_.z, tile_.row_tile, tile_.problem); }
-
-  void bound_inputs() {
-    x.dim(0).set_min(0);
-    x.dim(1).set_min(0);
-    x.dim(2).set_min(0);
-    y.dim(0).set_bounds(0, x.dim(0).extent());
-    y.dim(1).set_min(0);
-    y.dim(2).set_bounds(0, x.dim(2).extent());
-    problem.dim(0).set_min(0);
-  }
 
   // `lanes` is the reduction over a tile's pairs, `per_tile` its consumer (.., row_tile, problem).
   // Measured against the 2 d operations of a pair and two for each threshold.
@@ -96,14 +68,12 @@ class PooledPairs : public Generator<Derived> {
     }
   }
 
-  PairTile tile_;
-  Func masked_{"masked"};
   RDom r_, tiles_;
   Var lane_{"lane"};
   std::vector<VarOrRVar> order_;
 };
 
-class PairDistanceCounts : public PooledPairs<PairDistanceCounts> {
+class PairDistanceCounts : public DistancePass<PairDistanceCounts> {
  public:
   GeneratorParam<int> thresholds{"thresholds", 8};
 
@@ -111,7 +81,7 @@ class PairDistanceCounts : public PooledPairs<PairDistanceCounts> {
   Output<Buffer<int64_t, 2>> count{"count"};       // (thresholds, active), pairs at most so far apart
 
   void generate() {
-    define_tiles();
+    define_pass();
     const Var& tile = tile_.row_tile;
     const Var& p = tile_.problem;
     lanes_(lane_, t_, tile, p) += cast<int32_t>(squared() <= threshold(t_, p));
@@ -137,7 +107,7 @@ class PairDistanceCounts : public PooledPairs<PairDistanceCounts> {
 };
 
 /// The next smallest distances above a value, ascending, with repetition; infinite beyond the last.
-class PairDistanceNext : public PooledPairs<PairDistanceNext> {
+class PairDistanceNext : public DistancePass<PairDistanceNext> {
  public:
   GeneratorParam<int> places{"places", 8};  // a power of two
 
@@ -145,35 +115,24 @@ class PairDistanceNext : public PooledPairs<PairDistanceNext> {
   Output<Buffer<float, 2>> next{"next"};   // (places, active), squared distances
 
   void generate() {
-    define_tiles();
+    define_pass();
     const Var& tile = tile_.row_tile;
     const Var& p = tile_.problem;
     const int size = places;
     const Expr infinite = std::numeric_limits<float>::infinity();
     const std::vector<Expr> none(size, infinite);
-    const auto elements = [&](const FuncRef& f) {
-      std::vector<Expr> v;
-      for (int i = 0; i < size; ++i) v.push_back(f[i]);
-      return v;
-    };
 
-    // Of every lane, kept in order: a new one passes along the places.
+    // Of every lane.
     lanes_(lane_, tile, p) = Tuple(none);
-    std::vector<Expr> kept = elements(lanes_(lane_, tile, p));
-    Expr passing = select(squared() > value(p), squared(), infinite);
-    for (Expr& place : kept) {
-      const Expr smaller = min(place, passing);
-      passing = max(place, passing);
-      place = smaller;
-    }
-    lanes_(lane_, tile, p) = Tuple(kept);
+    const Expr passing = select(squared() > value(p), squared(), infinite);
+    lanes_(lane_, tile, p) = Tuple(with_one_more(elements(lanes_(lane_, tile, p)), passing));
     per_tile_(lane_, tile, p) = lanes_(lane_, tile, p);
 
     all_(lane_, p) = Tuple(none);
-    all_(lane_, p) = Tuple(merge(elements(all_(lane_, p)), elements(per_tile_(lane_, tiles_, p))));
+    all_(lane_, p) = Tuple(smaller_half(elements(all_(lane_, p)), elements(per_tile_(lane_, tiles_, p))));
     const RDom lane(0, tile_.width(), "lane");
     first_(p) = Tuple(none);
-    first_(p) = Tuple(merge(elements(first_(p)), elements(all_(lane, p))));
+    first_(p) = Tuple(smaller_half(elements(first_(p)), elements(all_(lane, p))));
     next(place_, p) = mux(place_, elements(first_(p)));
   }
 
@@ -191,22 +150,6 @@ class PairDistanceNext : public PooledPairs<PairDistanceNext> {
   }
 
  private:
-  // The smaller half of two ascending lists, ascending: the smaller of opposite places, then a bitonic sort.
-  static std::vector<Expr> merge(const std::vector<Expr>& a, const std::vector<Expr>& b) {
-    const std::size_t size = a.size();
-    std::vector<Expr> c;
-    for (std::size_t i = 0; i < size; ++i) c.push_back(min(a[i], b[size - 1 - i]));
-    for (std::size_t half = size / 2; half > 0; half /= 2) {
-      for (std::size_t i = 0; i < size; ++i) {
-        if ((i & half) != 0) continue;
-        const Expr smaller = min(c[i], c[i + half]);
-        c[i + half] = max(c[i], c[i + half]);
-        c[i] = smaller;
-      }
-    }
-    return c;
-  }
-
   Var place_{"place"};
   Func lanes_{"lanes"}, per_tile_{"per_tile"}, all_{"all"}, first_{"first"};
 };

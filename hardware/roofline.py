@@ -71,7 +71,7 @@ WORK = [
     (r"standardize_u8", 1, f"2*{X}", f"5*{X}+8*K"),
     (r"gather_rows", 1, f"2*{X}", f"4*(2*{X}+2*K+N)"),
     (r"gather_rows_u8", 1, f"2*{X}", f"5*{X}+8*K+4*N"),
-    (r"class_scatter|stored_scatter", 1, f"3*{X}", f"4*({X}+N+K)+16*C*K"),
+    (r"class_scatter|stored_scatter(_by_class)?", 1, f"3*{X}", f"4*({X}+N+K)+16*C*K"),
     (r"scatter_criteria", 1, "12*C*K", "8*(3*C*K+6*K)"),
     (r"column_mean", 1, X, f"4*({X}+K)"),
     (r"feature_moments", 1, f"3*{X}", f"4*{X}+16*K"),
@@ -99,6 +99,7 @@ WORK = [
     (r"mmd_squared", 1, "3*G*G*(2*D+9)", "4*3*G*D"),
     (r"mmd_squared_wide", 1, "3*G*G*(W+11)", "4*3*G*W"),
     (r"pair_distance_(counts|next)", 1, "G*G*(2*D+2)*2", "4*2*G*D"),
+    (r"pair_distance_select", 1, "G*G/2*(2*D+68)", "4*2*G*D"),
     (r"donsker_varadhan", 1, "14*N*C", "4*4*N*C"),
 ]
 

@@ -1,9 +1,12 @@
 // Quantiles of pairwise distances by counting: a pass counts the pairs below some thresholds, the thresholds close in
-// on the wanted rank, and a last pass finds the few distances that come next above the one before it.
+// on the wanted rank, and a last pass finds the few distances that come next above the one before it. For small pools
+// one kernel does all of it, since their distances fit into a core's cache.
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "kernels/gram.h"
@@ -14,8 +17,9 @@ namespace {
 
 using Use = Buffer::Use;
 
-constexpr std::size_t thresholds = 8;  // both as in generators/distance_generator.cpp
+constexpr std::size_t thresholds = 8;  // both as in generators/distance_generator.cpp and distance_select_generator.cpp
 constexpr std::int64_t places = 8;
+constexpr std::int64_t small_pool = 256;  // rows, half of whose 256 KiB of squared distances are used
 using Thresholds = std::array<float, thresholds>;
 
 // Squared distances are not negative, so that their order is that of their bits.
@@ -29,6 +33,7 @@ struct Search {
   bool both = false;
   // At most `low_count` <= rank distances are <= low, `high_count` > rank are <= high.
   std::int64_t low = -1, high = highest, low_count = 0, high_count = 0;
+  std::array<float, places> above{};  // what comes next above low if near, else above high
 
   // The answer is among the distances that come next above low; or all between the bounds are equal.
   [[nodiscard]] bool near() const { return rank + (both ? 1 : 0) - low_count < places; }
@@ -40,6 +45,7 @@ struct Search {
     if (count > rank && at < high) high = at, high_count = count;
   }
   [[nodiscard]] Thresholds next(int pass) const;
+  [[nodiscard]] double distance(double fraction) const;
 
   static constexpr std::int64_t highest = std::bit_cast<std::int32_t>(1e38F);
 };
@@ -61,6 +67,16 @@ Thresholds Search::next(int pass) const {
   }
   for (float& v : t) v = value_of(std::clamp(bits_of(v), low + 1, high - 1));
   return t;
+}
+
+// `fraction` of the way from the order statistic to the next one.
+double Search::distance(double fraction) const {
+  const auto place = static_cast<std::size_t>(rank - low_count);
+  const float lower = near() ? above[place] : value_of(high);
+  const double d = std::sqrt(double{lower});
+  if (!both) return d;
+  const float upper = near() ? above[place + 1] : high_count == rank + 1 ? above[0] : value_of(high);
+  return d + fraction * (std::sqrt(double{upper}) - d);
 }
 
 // Rows of the pooled sample of one problem.
@@ -100,11 +116,91 @@ Thresholds first_thresholds(const Pool& pool, std::int64_t problem, double q) {
   return t;
 }
 
+// What the passes over the pairs are handed.
+struct Pairs {
+  const Execution& execution;
+  ConstTensorView first_view, second_view;
+  Problems first, second;
+  std::int32_t pooled;
+
+  template <class... Args>
+  void operator()(const Kernel& kernel, std::span<const std::int32_t> active, Args&&... args) const {
+    kernel(execution, problems_buffer(Use::in, first_view, first), problems_buffer(Use::in, second_view, second),
+           pooled, in(active), std::forward<Args>(args)...);
+  }
+};
+
+// Where the normal law has the quantile q, to 0.02 or so between 0.001 and 0.999; a first guess of a place.
+float normal_score(double q) {
+  const double inside = std::clamp(q, 1e-4, 1 - 1e-4);
+  return static_cast<float>((std::pow(inside, 0.135) - std::pow(1 - inside, 0.135)) / 0.1975);
+}
+
+// All of the search in one call; takes from `active` what it finished.
+void select(const Pairs& pairs, double q, std::vector<Search>& search, std::vector<std::int32_t>& active) {
+  static const Kernel kernel{"pair_distance_select"};
+  constexpr std::int64_t width = 4 + places;
+  std::vector<std::int32_t> found(active.size() * width);
+  const Search& any = search.front();
+  pairs(kernel, active, static_cast<std::int32_t>(any.rank), std::int32_t{any.both ? 2 : 1}, normal_score(q),
+        Buffer(Use::out, found.data(), {width, static_cast<std::int64_t>(active.size())}, {1, width}));
+  std::vector<std::int32_t> still;
+  for (std::size_t a = 0; a < active.size(); ++a) {
+    Search& s = search[static_cast<std::size_t>(active[a])];
+    const std::int32_t* of = &found[a * width];
+    s.low = of[0], s.high = of[1], s.low_count = of[2], s.high_count = of[3];
+    for (std::size_t i = 0; i < places; ++i) s.above[i] = std::bit_cast<float>(of[4 + i]);
+    if (!s.near() && !s.closed()) still.push_back(active[a]);
+  }
+  active.swap(still);
+}
+
+// Counting passes from the bounds that are known until all of `active` are near or closed.
+void close_in(const Pairs& pairs, std::vector<Search>& search, std::vector<std::int32_t> active,
+              std::vector<Thresholds> at) {
+  static const Kernel kernel{"pair_distance_counts"};
+  std::vector<std::int64_t> counts;
+  for (int pass = 1; !active.empty(); ++pass) {
+    const auto size = static_cast<std::int64_t>(active.size());
+    constexpr auto t = static_cast<std::int64_t>(thresholds);
+    counts.resize(active.size() * thresholds);
+    pairs(kernel, active, Buffer(Use::in, at[0].data(), {t, size}, {1, t}),
+          Buffer(Use::out, counts.data(), {t, size}, {1, t}));
+    std::vector<std::int32_t> still;
+    std::vector<Thresholds> closer;
+    for (std::size_t a = 0; a < active.size(); ++a) {
+      Search& s = search[static_cast<std::size_t>(active[a])];
+      for (std::size_t i = 0; i < thresholds; ++i) s.narrow(at[a][i], counts[a * thresholds + i]);
+      if (s.near() || s.closed()) continue;
+      still.push_back(active[a]);
+      closer.push_back(s.next(pass));
+    }
+    active.swap(still);
+    at.swap(closer);
+  }
+}
+
+// What comes next above the lower bound; above the upper one where the bounds closed over equal distances.
+void find_next(const Pairs& pairs, std::vector<Search>& search, const std::vector<std::int32_t>& active) {
+  static const Kernel kernel{"pair_distance_next"};
+  std::vector<float> value, next(active.size() * places);
+  for (const std::int32_t p : active) {
+    const Search& s = search[static_cast<std::size_t>(p)];
+    const std::int64_t above = s.near() ? s.low : s.high;
+    value.push_back(above < 0 ? -1.0F : value_of(above));
+  }
+  pairs(kernel, active, in(std::span<const float>(value)),
+        Buffer(Use::out, next.data(), {places, static_cast<std::int64_t>(active.size())}, {1, places}));
+  for (std::size_t a = 0; a < active.size(); ++a) {
+    Search& s = search[static_cast<std::size_t>(active[a])];
+    std::copy_n(next.data() + a * places, places, s.above.begin());
+  }
+}
+
 }  // namespace
 
 void pair_distance_quantile(const Execution& execution, ConstTensorView x, ConstTensorView y, double q,
                             std::span<float> distances) {
-  static const Kernel count_kernel{"pair_distance_counts"}, next_kernel{"pair_distance_next"};
   constexpr std::string_view name = "pair_distance_quantile";
   Pool pool{x, y, problems_of(name, "x", x), {}};
   const bool with_y = y.rank() != 0;
@@ -139,58 +235,23 @@ void pair_distance_quantile(const Execution& execution, ConstTensorView x, Const
   std::vector<Search> search(static_cast<std::size_t>(problems),
                              Search{.rank = rank, .both = fraction > 0, .high_count = pairs});
 
-  std::vector<std::int32_t> active;
-  std::vector<Thresholds> at;
-  for (std::int64_t p = 0; p < problems; ++p) {
-    if (search[static_cast<std::size_t>(p)].near()) continue;
-    active.push_back(static_cast<std::int32_t>(p));
-    at.push_back(first_thresholds(pool, p, q));
-  }
-  std::vector<std::int64_t> counts;
-  for (int pass = 1; !active.empty(); ++pass) {
-    const auto size = static_cast<std::int64_t>(active.size());
-    constexpr auto t = static_cast<std::int64_t>(thresholds);
-    counts.resize(active.size() * thresholds);
-    count_kernel(execution, problems_buffer(Use::in, first_view, first), problems_buffer(Use::in, second_view, second),
-                 pooled, in(std::span<const std::int32_t>(active)), Buffer(Use::in, at[0].data(), {t, size}, {1, t}),
-                 Buffer(Use::out, counts.data(), {t, size}, {1, t}));
-    std::vector<std::int32_t> still;
-    std::vector<Thresholds> closer;
-    for (std::size_t a = 0; a < active.size(); ++a) {
-      Search& s = search[static_cast<std::size_t>(active[a])];
-      for (std::size_t i = 0; i < thresholds; ++i) s.narrow(at[a][i], counts[a * thresholds + i]);
-      if (s.near() || s.closed()) continue;
-      still.push_back(active[a]);
-      closer.push_back(s.next(pass));
+  const Pairs passes{execution, first_view, second_view, first, second, pooled};
+  std::vector<std::int32_t> active(static_cast<std::size_t>(problems));
+  std::iota(active.begin(), active.end(), 0);
+  if (rows <= small_pool && !active.empty()) select(passes, q, search, active);
+  if (!active.empty()) {
+    std::vector<std::int32_t> far;
+    std::vector<Thresholds> at;
+    for (const std::int32_t p : active) {
+      const Search& s = search[static_cast<std::size_t>(p)];
+      if (s.near()) continue;
+      far.push_back(p);
+      at.push_back(s.low < 0 ? first_thresholds(pool, p, q) : s.next(1));
     }
-    active.swap(still);
-    at.swap(closer);
+    close_in(passes, search, std::move(far), std::move(at));
+    find_next(passes, search, active);
   }
-
-  // What comes next above the lower bound; above the upper one where the bounds closed over equal distances.
-  std::vector<float> value, next(static_cast<std::size_t>(problems * places));
-  for (std::int64_t p = 0; p < problems; ++p) {
-    const Search& s = search[static_cast<std::size_t>(p)];
-    active.push_back(static_cast<std::int32_t>(p));
-    const std::int64_t above = s.near() ? s.low : s.high;
-    value.push_back(above < 0 ? -1.0F : value_of(above));
-  }
-  next_kernel(execution, problems_buffer(Use::in, first_view, first), problems_buffer(Use::in, second_view, second),
-              pooled, in(std::span<const std::int32_t>(active)), in(std::span<const float>(value)),
-              Buffer(Use::out, next.data(), {places, problems}, {1, places}));
-  for (std::size_t p = 0; p < search.size(); ++p) {
-    const Search& s = search[p];
-    const float* above = next.data() + p * places;
-    const std::int64_t place = rank - s.low_count;
-    const float lower = s.near() ? above[place] : value_of(s.high);
-    const double d = std::sqrt(double{lower});
-    if (!s.both) {
-      distances[p] = static_cast<float>(d);
-      continue;
-    }
-    const float upper = s.near() ? above[place + 1] : s.high_count == rank + 1 ? above[0] : value_of(s.high);
-    distances[p] = static_cast<float>(d + fraction * (std::sqrt(double{upper}) - d));
-  }
+  for (std::size_t p = 0; p < search.size(); ++p) distances[p] = static_cast<float>(search[p].distance(fraction));
 }
 
 }  // namespace kindling::kernels

@@ -68,8 +68,9 @@ void mmd_squared(const Execution& execution, ConstTensorView u, ConstTensorView 
 /// The quantile q in [0, 1] of the distances |z_i - z_j|, i < j, of the pooled sample z = (x, y), per problem:
 /// distances (P). Linear interpolation between order statistics, so that q = 0.5 is the usual median. x (n x d), y (m x
 /// d) or a default view for nothing; n + m >= 2. Exact up to the float32 rounding of each squared distance (always
-/// summed from differences). 0 where at least so many pairs coincide. Neither stores nor sorts distances: pairs are
-/// counted below ever closer thresholds.
+/// summed from differences). 0 where at least so many pairs coincide. Sorts no distances: pairs are counted below ever
+/// closer thresholds. Stores none where n + m > 256; below, 256 KiB a thread at most (on a GPU, a problem), of the
+/// problem at hand.
 void pair_distance_quantile(const Execution& execution, ConstTensorView x, ConstTensorView y, double q,
                             std::span<float> distances);
 

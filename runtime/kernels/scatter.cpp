@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/dense.h"
 #include "kernels/expect.h"
 
 namespace kindling::kernels {
@@ -43,6 +44,37 @@ void gather(const Kernel& kernel, std::string_view name, const Execution& execut
   if (y.size() == 0) return;
   kernel(execution, buffer_of(Use::in, x), in(mean), in(inverse_std), in(index), buffer_of(Use::out, y));
 }
+
+// The samples of a stretch of the data class by class, in their order, then those of the next stretch: what a float32
+// sum runs over are samples of one class, and they lie near each other.
+struct SamplesByClass {
+  SamplesByClass(std::span<const std::int32_t> labels, std::size_t classes) : sample(labels.size()) {
+    const std::size_t stretch = std::max<std::size_t>(4 * moment_group_rows, 64 * classes);
+    std::vector<std::int32_t> place(classes);  // where the next sample of a class goes
+    for (std::size_t begin = 0; begin < labels.size(); begin += stretch) {
+      const std::span<const std::int32_t> part = labels.subspan(begin, std::min(stretch, labels.size() - begin));
+      std::fill(place.begin(), place.end(), 0);
+      for (const std::int32_t label : part) ++place[static_cast<std::size_t>(label)];
+      auto at = static_cast<std::int64_t>(begin);
+      for (std::size_t c = 0; c < classes; ++c) {
+        const std::int64_t count = place[c], groups = (count + moment_group_rows - 1) / moment_group_rows;
+        place[c] = static_cast<std::int32_t>(at);
+        for (std::int64_t g = 0; g < groups; ++g) {
+          group_start.push_back(static_cast<std::int32_t>(at + g * count / groups));
+          group_class.push_back(static_cast<std::int32_t>(c));
+        }
+        at += count;
+      }
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        const auto c = static_cast<std::size_t>(part[i]);
+        sample[static_cast<std::size_t>(place[c]++)] = static_cast<std::int32_t>(begin + i);
+      }
+    }
+    group_start.push_back(static_cast<std::int32_t>(labels.size()));
+  }
+
+  std::vector<std::int32_t> sample, group_start, group_class;
+};
 
 template <class T>
 void expect_samples(std::string_view name, const BasicTensorView<T>& x) {
@@ -154,7 +186,7 @@ ScatterCriteria scatter_criteria(const Execution& execution, std::span<const std
 
 StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std::span<const std::int32_t> labels,
                              std::int64_t classes) {
-  static const Kernel kernel{"stored_scatter"};
+  static const Kernel in_order{"stored_scatter"}, by_class{"stored_scatter_by_class"};
   constexpr std::string_view name = "stored_scatter";
   expect_samples(name, z);
   expect_size(name, "labels", labels, z.rows());
@@ -179,10 +211,18 @@ StoredScatter stored_scatter(const Execution& execution, ConstTensorView z, std:
   const auto class_output = [&](std::vector<double>& values) {
     return class_matrix(Use::out, std::span<double>(values), z.cols(), classes);
   };
-  kernel(execution, buffer_of(Use::in, z), in(labels), in(std::span<const std::int64_t>(result.count)),
-         in(std::span<const std::int32_t>(first)), output(k.mean), output(k.total), output(k.between), output(k.within),
-         output(k.between_weighted), output(k.within_weighted), class_output(k.class_mean),
-         class_output(result.class_variance));
+  const auto run = [&](const Kernel& kernel, auto&&... order) {
+    kernel(execution, buffer_of(Use::in, z), in(std::span(result.count)), in(std::span(first)), order...,
+           output(k.mean), output(k.total), output(k.between), output(k.within), output(k.between_weighted),
+           output(k.within_weighted), class_output(k.class_mean), class_output(result.class_variance));
+  };
+  // Rows that are long enough to be read one here, one there, and more sums than the first cache holds.
+  if (features >= 512 && size * features * 2 * sizeof(float) > 16 * 1024) {
+    const SamplesByClass order(labels, size);
+    run(by_class, in(std::span(order.sample)), in(std::span(order.group_start)), in(std::span(order.group_class)));
+  } else {
+    run(in_order, in(labels));
+  }
   return result;
 }
 

@@ -6,9 +6,11 @@
 namespace kindling::fuzz {
 namespace {
 
-void quantile(Case& c) {
-  const std::int64_t problems = 1 + c.below(5), d = c.long_extent(40, 300, 400, 1);
-  std::int64_t n = c.extent(40), m = c.extent(30);
+// `large`: pools whose distances are not kept, mostly.
+void quantile(Case& c, bool large) {
+  large = large && c.chance(0.9);
+  const std::int64_t problems = large ? 2 : 1 + c.below(5), d = large ? c.extent(6, 1) : c.long_extent(40, 300, 400, 1);
+  std::int64_t n = c.extent(40) + (large ? 257 : 0), m = c.extent(30);
   // The first few distances are found without counting, so that most pools have more.
   if (n + m < 2 || (n + m < 8 && c.chance(0.8))) m = 2 + c.below(30);
   const bool with_y = m > 0 || c.chance(0.5);
@@ -48,7 +50,11 @@ void quantile(Case& c) {
   }
 }
 
-[[maybe_unused]] const bool all[] = {fuzz("pair_distance_counts", quantile), fuzz("pair_distance_next", quantile)};
+[[maybe_unused]] const bool all[] = {
+    fuzz("pair_distance_counts", [](Case& c) { quantile(c, true); }),
+    fuzz("pair_distance_next", [](Case& c) { quantile(c, true); }),
+    fuzz("pair_distance_select", [](Case& c) { quantile(c, false); }),
+};
 
 }  // namespace
 }  // namespace kindling::fuzz

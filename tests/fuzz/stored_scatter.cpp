@@ -35,9 +35,11 @@ std::vector<Class> classes_of(Array<float>& z, Array<std::int32_t>& labels, std:
   return all;
 }
 
-void stored_scatter(Case& c) {
-  const std::int64_t k = c.extent(60), n = c.long_extent(80, 2100, std::max<std::int64_t>(k, 1), 1);
-  const std::int64_t classes = 1 + c.below(6);
+// `wide`: more sums than samples are added to in their order.
+void stored_scatter(Case& c, bool wide) {
+  const std::int64_t k = wide ? 512 + c.below(40) : c.extent(60);
+  const std::int64_t n = c.long_extent(wide ? 40 : 80, 2100, std::max<std::int64_t>(k, 1), 1);
+  const std::int64_t classes = wide ? 5 + c.below(6) : 1 + c.below(6);
   auto z = c.normals(n, k, 1.0, c.uniform(-10, 10));
   auto labels = c.indices(n, classes), used = labels;
   if (c.mutation == Mutation::wrong_mask) used[n - 1] = (labels[n - 1] + 1) % static_cast<std::int32_t>(classes);
@@ -121,7 +123,9 @@ void covariance(Case& c) {
   c.expect(trace, expected_trace, trace_error + 1e-12, "trace");
 }
 
-[[maybe_unused]] const bool all[] = {fuzz("stored_scatter", stored_scatter), fuzz("covariance", covariance)};
+[[maybe_unused]] const bool all[] = {fuzz("stored_scatter", [](Case& c) { stored_scatter(c, false); }),
+                                     fuzz("stored_scatter_by_class", [](Case& c) { stored_scatter(c, true); }),
+                                     fuzz("covariance", covariance)};
 
 }  // namespace
 }  // namespace kindling::fuzz

@@ -149,7 +149,8 @@ void check_quantiles(const GramShape& s, double offset) {
 }
 
 const std::vector<GramShape> distance_shapes = {{1, 2, 0, 1},  {3, 1, 1, 4},    {1, 3, 0, 3},      {2, 5, 12, 2},
-                                                {1, 33, 0, 1}, {3, 31, 33, 10}, {1, 101, 100, 70}, {1, 5, 130, 17}};
+                                                {1, 33, 0, 1}, {3, 31, 33, 10}, {1, 101, 100, 70}, {1, 5, 130, 17},
+                                                {2, 120, 136, 3}, {1, 257, 0, 2},  {2, 130, 140, 3}};
 
 }  // namespace
 
@@ -166,12 +167,12 @@ TEST_CASE("squared MMD by contraction", "[mmd_squared_wide]") {
   check_mmd_edges(33);
 }
 
-TEST_CASE("quantiles of pairwise distances", "[pair_distance_counts]") {
+TEST_CASE("quantiles of pairwise distances", "[pair_distance_counts][pair_distance_select]") {
   for (const GramShape& s : distance_shapes)
     for (const double offset : {0.0, 50.0}) check_quantiles(s, offset);
 }
 
-TEST_CASE("quantiles of pairwise distances that coincide", "[pair_distance_next]") {
+TEST_CASE("quantiles of pairwise distances that coincide", "[pair_distance_next][pair_distance_select]") {
   // Points 0, 0, 0, 1, 1, 3: distances 0 (4 times), 1 (6), 2 (2), 3 (3).
   const std::vector<float> x{0, 1, 0, 3, 1, 0};
   const std::vector<double> all{0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 3, 3, 3};

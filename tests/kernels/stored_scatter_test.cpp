@@ -94,9 +94,22 @@ TEST_CASE("stored scatter against its definitions", "[stored_scatter]") {
     check_case({batch, features, classes, batch % 2 == 0 ? 3 : 0, 0.5, 0.25});
 }
 
-TEST_CASE("stored scatter does not cancel", "[stored_scatter]") {
+TEST_CASE("stored scatter of many features, class by class", "[stored_scatter_by_class]") {
+  // Around blocks of 8 rows and groups of 960 of a class; more classes than fill a stretch of samples.
+  for (const auto& [batch, features, classes] : {std::array<std::int64_t, 3>{1, 2100, 1},
+                                                 {7, 2100, 1},
+                                                 {8, 513, 6},
+                                                 {100, 512, 10},
+                                                 {970, 2050, 1},
+                                                 {4000, 530, 4},
+                                                 {6500, 515, 101}})
+    check_case({batch, features, classes, batch % 2 == 0 ? 3 : 0, 0.5, 0.25});
+}
+
+TEST_CASE("stored scatter does not cancel", "[stored_scatter][stored_scatter_by_class]") {
   check_case({3000, 21, 5, 0, 1e4, 0});
   check_case({3000, 21, 5, 0, 1e4, 2e3});  // classes far apart, too
+  check_case({1500, 600, 5, 0, 1e4, 2e3});
   // Constant features have no scatter at all.
   const std::vector<float> z(100 * 5, 12345.678F);
   const auto found = kernels::stored_scatter(test_execution(), {z.data(), {100, 5}}, labels_of(100, 3), 3);
@@ -105,8 +118,9 @@ TEST_CASE("stored scatter does not cancel", "[stored_scatter]") {
   }
 }
 
-TEST_CASE("stored scatter: threads, bad numbers, bad arguments", "[stored_scatter]") {
-  constexpr std::int64_t batch = 2500, features = 301, classes = 10;
+TEST_CASE("stored scatter: threads, bad numbers, bad arguments", "[stored_scatter][stored_scatter_by_class]") {
+  constexpr std::int64_t batch = 2500, classes = 10;
+  const std::int64_t features = GENERATE(301, 613);
   auto z = test_normals(batch * features, 62, 1.0, 3.0);
   const auto labels = labels_of(batch, classes);
   const ConstTensorView view(z.data(), {batch, features});
