@@ -1,4 +1,5 @@
 // Weight and bias gradient of a 2-d convolution: a contraction over the pixels of all samples.
+#include "common/bias_sums.h"
 #include "common/image_contraction.h"
 
 namespace kindling {
@@ -71,14 +72,10 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     total_(col_, term_) += cast(total_type, partial_(col_, term_, group_terms_));
     dw(kx_, ky_, channel_, col_) = cast<float>(total_(col_, ky_ * line_terms_ + kx_ * channels + channel_));
 
-    bias_terms_ = RDom(0, pixels_, 0, samples_per_group_, "bias_terms");
-    const Expr n = group_ * samples_per_group_ + bias_terms_.y;
-    bias_terms_.where(n < dz.dim(2).extent());
-    bias_partial_(col_, group_) = 0.0F;
-    bias_partial_(col_, group_) += dz(col_, bias_terms_.x, unsafe_promise_clamped(n, 0, dz.dim(2).extent() - 1));
-    bias_total_(col_) = cast(total_type, 0);
-    bias_total_(col_) += cast(total_type, bias_partial_(col_, group_terms_));
-    db(col_) = cast<float>(bias_total_(col_));
+    bias_ =
+        BiasSums({pixels_, dz.dim(2).extent(), samples_per_group_,
+                  [&](const Expr& col, const Expr& pixel, const Expr& n) { return dz(col, pixel, n); }, total_type});
+    db(col_) = bias_(col_);
   }
 
   void schedule() {
@@ -216,14 +213,7 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
     total_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf).parallel(term_);
     total_.update().reorder(col_, group_terms_, term_).vectorize(col_, v, TailStrategy::GuardWithIf).parallel(term_);
 
-    db.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
-    bias_total_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
-    bias_total_.update().reorder(col_, group_terms_).vectorize(col_, v, TailStrategy::GuardWithIf);
-    bias_partial_.compute_root().vectorize(col_, v, TailStrategy::GuardWithIf);
-    bias_partial_.update()
-        .reorder(bias_terms_.x, bias_terms_.y, col_, group_)
-        .vectorize(col_, v, TailStrategy::GuardWithIf)
-        .parallel(group_);
+    bias_.schedule_cpu(db, col_, facts);
   }
 
   // Measured by registers and spills under ptxas; executed on PoCL.
@@ -264,21 +254,14 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
         .gpu_tile(col_, term_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
                   TailStrategy::GuardWithIf)
         .reorder(group_terms_, thread, threads, block, blocks);
-    db.compute_root().gpu_tile(col_, block, thread, facts.gpu_threads, TailStrategy::GuardWithIf);
-    bias_total_.compute_at(db, thread);
-    bias_partial_.compute_root().gpu_tile(col_, group_, block, blocks, thread, threads, facts.gpu_block_x,
-                                          facts.gpu_block_y, TailStrategy::GuardWithIf);
-    bias_partial_.update()
-        .gpu_tile(col_, group_, block, blocks, thread, threads, facts.gpu_block_x, facts.gpu_block_y,
-                  TailStrategy::GuardWithIf)
-        .reorder(bias_terms_.x, bias_terms_.y, thread, threads, block, blocks);
+    bias_.schedule_gpu(db, col_, facts);
   }
 
   Expr pixels_, cols_, terms_, line_terms_, samples_per_group_, groups_;
   std::vector<Region> regions_;
-  RDom group_terms_, bias_terms_;
-  Func base_{"base"}, offset_{"offset"}, partial_{"partial"}, total_{"total"}, bias_partial_{"bias_partial"},
-      bias_total_{"bias_total"};
+  RDom group_terms_;
+  BiasSums bias_;
+  Func base_{"base"}, offset_{"offset"}, partial_{"partial"}, total_{"total"};
   Var pixel_{"pixel"}, term_{"term"}, col_{"col"}, group_{"group"}, kx_{"kx"}, ky_{"ky"}, channel_{"channel"},
       pixel_y_{"pixel_y"}, col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"},
       sample_{"sample"};

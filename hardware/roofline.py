@@ -38,6 +38,11 @@ WORK = [
     (r"conv2d_forward.*", TESTED, f"{IMAGE_OUT}*Q*9", f"4*({IMAGE_IN}+{FILTERS}+{IMAGE_OUT})"),
     (r"conv2d_input_gradient.*", TESTED, f"{IMAGE_OUT}*Q*9", f"4*(2*{IMAGE_IN}+{FILTERS}+{IMAGE_OUT})"),
     (r"conv2d_weight_gradient", TESTED, f"{IMAGE_OUT}*Q*9", f"4*({IMAGE_IN}+{FILTERS}+{IMAGE_OUT})"),
+    # Four products for nine; transformed images and products go through memory, four times their size there and back.
+    (r"conv2d_winograd_(forward|weight_gradient).*", TESTED, f"{IMAGE_OUT}*Q*4",
+     f"4*(9*{IMAGE_IN}+3*{FILTERS}+9*{IMAGE_OUT})"),
+    (r"conv2d_winograd_input_gradient.*", TESTED, f"{IMAGE_OUT}*Q*4",
+     f"4*(10*{IMAGE_IN}+3*{FILTERS}+9*{IMAGE_OUT})"),
     (r"campaign_norms", 1, "A*K", "4*(A*K+A)"),
     (r"campaign_project", 0.37, "A*T*K", "4*(A*K+T*K+A*T+2*A)"),
     (r"campaign_update", 0.37, "A*T*K+A*T", "4*(A*K+T*K+5*A)"),

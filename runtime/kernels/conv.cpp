@@ -86,6 +86,19 @@ std::int32_t narrow(std::int64_t value) { return static_cast<std::int32_t>(value
 
 }  // namespace
 
+bool by_winograd(const Target& target, ConvPass pass, const ConvShape& s, std::int64_t samples) {
+  if (s.kernel_height != 3 || s.kernel_width != 3 || s.stride != 1 || s.padding > 2) return false;
+  // Transforms pay for themselves with channels: their work grows with those in plus those out, what they save with the
+  // product. On a GPU, where they go through memory, by the ratio of its arithmetic to its bandwidth, unmeasured.
+  const std::int64_t least = target.gpu ? 64 : 16;
+  if (s.channels_in < least || s.channels_out < least) return false;
+  const bool backward = pass == ConvPass::input_gradient;
+  const std::int64_t height = backward ? s.height : s.out_height(), width = backward ? s.width : s.out_width();
+  const std::int64_t tiles = (height + 1) / 2 * ((width + 1) / 2);
+  // Pixels of a tile that lie outside are computed, too; and few tiles do not pay for the kernels' transform.
+  return 16 * tiles * 6 / 5 <= 9 * height * width && tiles * samples >= 32;
+}
+
 void conv2d_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
                     const Activation& activation, const ConvShape& s, TensorView y) {
   constexpr std::string_view name = "conv2d_forward";
@@ -96,7 +109,12 @@ void conv2d_forward(const Execution& execution, ConstTensorView x, ConstTensorVi
   expect_shape(name, "y", y, x.rows(), s.out_features());
   expect_apart(name, memory_of("y", y), {memory_of("x", x), memory_of("w", w), memory_of("bias", bias)});
   if (y.size() == 0) return;
-  static const ActivationKernels kernels("conv2d_forward");
+  static const ActivationKernels kernels("conv2d_forward"), winograd("conv2d_winograd_forward");
+  if (by_winograd(*execution.target, ConvPass::forward, s, x.rows())) {
+    winograd.of(activation)(execution, image_rows(x, s), weights_of(Buffer::Use::in, w, s), in(bias),
+                            slope_of(activation), narrow(s.padding), pixels_of(Buffer::Use::out, y, s.channels_out));
+    return;
+  }
   kernels.of(activation)(execution, image_rows(x, s), weights_of(Buffer::Use::in, w, s), in(bias), slope_of(activation),
                          narrow(s.stride), narrow(s.padding), pixels_of(Buffer::Use::out, y, s.channels_out));
 }
@@ -111,7 +129,13 @@ void conv2d_input_gradient(const Execution& execution, ConstTensorView dz, Const
   expect_shape(name, "dx", dx, dz.rows(), s.in_features());
   expect_apart(name, memory_of("dx", dx), {memory_of("dz", dz), memory_of("w", w), memory_of("x", x)});
   if (dx.size() == 0) return;
-  static const ActivationKernels kernels("conv2d_input_gradient");
+  static const ActivationKernels kernels("conv2d_input_gradient"), winograd("conv2d_winograd_input_gradient");
+  if (by_winograd(*execution.target, ConvPass::input_gradient, s, dx.rows())) {
+    winograd.of(below)(execution, rows_of_pixels(Buffer::Use::in, dz, s.out_width() * s.channels_out, s.out_height()),
+                       weights_of(Buffer::Use::in, w, s), pixels_of(Buffer::Use::in, x, s.channels_in), slope_of(below),
+                       narrow(s.padding), pixels_of(Buffer::Use::out, dx, s.channels_in));
+    return;
+  }
   kernels.of(below)(execution, rows_of_pixels(Buffer::Use::in, dz, s.out_width() * s.channels_out, s.out_height()),
                     weights_of(Buffer::Use::in, w, s), pixels_of(Buffer::Use::in, x, s.channels_in), slope_of(below),
                     narrow(s.stride), narrow(s.padding), narrow(s.width),
@@ -134,7 +158,12 @@ void conv2d_weight_gradient(const Execution& execution, ConstTensorView x, Const
     std::fill(db.begin(), db.end(), 0.0F);
     return;
   }
-  static const Kernel kernel("conv2d_weight_gradient");
+  static const Kernel kernel("conv2d_weight_gradient"), winograd("conv2d_winograd_weight_gradient");
+  if (by_winograd(*execution.target, ConvPass::weight_gradient, s, x.rows())) {
+    winograd(execution, image_rows(x, s), pixels_of(Buffer::Use::in, dz, s.channels_out), narrow(s.padding),
+             weights_of(Buffer::Use::out, dw, s), out(db));
+    return;
+  }
   kernel(execution, image_rows(x, s), pixels_of(Buffer::Use::in, dz, s.channels_out), narrow(s.stride),
          narrow(s.padding), weights_of(Buffer::Use::out, dw, s), out(db));
 }

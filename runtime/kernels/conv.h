@@ -8,6 +8,12 @@
 // through as IEEE arithmetic has them, where the zeros between the pixels of dZ under a stride count as numbers: 0
 // times infinity is NaN. Those of the border may or may not, since rows of a window that are border for a whole tile of
 // pixels are skipped.
+//
+// Kernels of 3 x 3 with stride 1 and many channels are computed by Winograd's filtering (by_winograd), with 4/9 of the
+// multiply-adds. Its errors are relative to what its transforms add up: at most (terms + 16) eps times the sum of the
+// products of transformed magnitudes, transformed back, instead of sum |x w|; terms are the channels that are summed
+// over, for weight gradients the tiles of 2 x 2 pixels. A NaN or an infinity may also show, as NaN, in the other pixels
+// of its tile or the other weights of its channels.
 #pragma once
 
 #include <kindling/activation.h>
@@ -42,8 +48,12 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
-/// Y = f(X * W + b). Error of the pre-activation against exact arithmetic: at most K eps sum |x w| + 2 eps |b|,
-/// K = fan_in(), eps = 2^-24; tanh and sigmoid add at most 4 ulp.
+enum class ConvPass { forward, input_gradient, weight_gradient };
+/// Whether a pass over so many samples is computed by Winograd's filtering on this target: where it is faster.
+bool by_winograd(const Target& target, ConvPass pass, const ConvShape& shape, std::int64_t samples);
+
+/// Y = f(X * W + b). Unless by_winograd, error of the pre-activation against exact arithmetic: at most K eps sum |x w|
+/// + 2 eps |b|, K = fan_in(), eps = 2^-24; tanh and sigmoid add at most 4 ulp.
 void conv2d_forward(const Execution& execution, ConstTensorView x, ConstTensorView w, std::span<const float> bias,
                     const Activation& activation, const ConvShape& shape, TensorView y);
 

@@ -2,6 +2,7 @@
 #include "kernels/conv.h"
 
 #include "fuzz/fuzz.h"
+#include "support/winograd_reference.h"
 
 namespace kindling::fuzz {
 namespace {
@@ -10,8 +11,26 @@ namespace {
 struct Problem {
   kernels::ConvShape s;
   std::int64_t samples;
+  bool filtered = false;
 
-  explicit Problem(Case& c) : samples(c.extent(5)) {
+  // `winograd`: mostly one that is computed by Winograd's filtering, else one that may be.
+  Problem(Case& c, kernels::ConvPass pass, bool winograd) : samples(c.extent(5)) {
+    if (winograd && c.chance(0.9)) {
+      const std::int64_t least = c.execution.target->gpu ? 64 : 16;
+      s = {.height = 2 + c.below(5),
+           .width = 2 + c.below(5),
+           .channels_in = least + c.below(c.chance(0.2) ? 40 : 4),
+           .channels_out = least + c.below(c.chance(0.2) ? 40 : 4),
+           .kernel_height = 3,
+           .kernel_width = 3};
+      s.padding = c.below(3);
+      if (s.height + 2 * s.padding < 3) s.padding = 1;
+      if (s.width + 2 * s.padding < 3) s.padding = 1;
+      while (samples < 40 && !kernels::by_winograd(*c.execution.target, pass, s, samples)) ++samples;
+      if (samples == 40) samples = 2;
+      filtered = kernels::by_winograd(*c.execution.target, pass, s, samples);
+      return;
+    }
     s = {.height = c.extent(9, 1),
          .width = c.extent(9, 1),
          .channels_in = c.extent(40, 1),
@@ -25,6 +44,7 @@ struct Problem {
       std::int64_t& largest = s.channels_in > s.channels_out ? s.channels_in : s.channels_out;
       (largest > 2 ? largest : samples) /= 2;
     }
+    filtered = kernels::by_winograd(*c.execution.target, pass, s, samples);
   }
   static bool inside(std::int64_t height, std::int64_t width, std::int64_t y, std::int64_t x) {
     return y >= 0 && y < height && x >= 0 && x < width;
@@ -72,14 +92,33 @@ struct WindowSum {
   [[nodiscard]] bool allows(double found) const { return unclear && std::isnan(found); }
 };
 
+// What needs no closer look.
+bool near(double found, const Bounded& expected) { return std::abs(found - expected.value) <= expected.bound; }
+
+// Winograd's filtering: the sum's errors are relative to what the tile of 2 x 2 pixels that (y, x) belongs to adds up,
+// and any number there that is not finite may make it NaN.
+template <class Image, class Weight>
+void filter(WindowSum& z, std::int64_t channels, std::int64_t y, std::int64_t x, const Image& image,
+            const Weight& weight) {
+  test::Matrix4 m{};
+  for (std::int64_t c = 0; c < channels; ++c) {
+    test::add_products(m,
+                       test::input_magnitudes([&](auto i, auto j) { return image(y - y % 2 + i, x - x % 2 + j, c); }),
+                       test::kernel_magnitudes([&](auto i, auto j) { return weight(c, i, j); }));
+  }
+  const double sum = test::output_magnitude(m, 2, y % 2, x % 2);
+  z.unclear = z.unclear || !std::isfinite(sum);
+  z.sum.magnitude = std::max(z.sum.magnitude, sum);
+}
+
 // Weights of which the last is lost.
 Array<float> used_weights(Case& c, Array<float> w) {
   if (c.mutation == Mutation::dropped_term) w(w.rows() - 1, w.cols() - 1) = 0;
   return w;
 }
 
-void forward(Case& c, std::string_view form) {
-  const Problem p(c);
+void forward(Case& c, std::string_view form, bool winograd) {
+  const Problem p(c, kernels::ConvPass::forward, winograd);
   const auto& s = p.s;
   const Activation activation = draw_activation(c, form);
   auto x = c.normals(p.samples, s.in_features());
@@ -103,12 +142,19 @@ void forward(Case& c, std::string_view form) {
       z.add(inside, p.input(x, n, oy, ox, ky, kx, channel), w(o, p.weight(channel, ky, kx)));
     });
     const std::int64_t at = (oy * s.out_width() + ox) * s.channels_out + o;
-    if (!z.allows(y(n, at))) c.expect(y(n, at), activated(activation, z.sum, s.fan_in()), "y", n, at);
+    const std::int64_t terms = p.filtered ? s.channels_in + test::winograd_roundings : s.fan_in();
+    if (p.filtered && !near(y(n, at), activated(activation, z.sum, terms))) {
+      filter(
+          z, s.channels_in, oy, ox,
+          [&](auto row, auto col, auto channel) { return p.input(x, n, 0, 0, row, col, channel); },
+          [&](auto channel, auto ky, auto kx) { return w(o, p.weight(channel, ky, kx)); });
+    }
+    if (!z.allows(y(n, at))) c.expect(y(n, at), activated(activation, z.sum, terms), "y", n, at);
   });
 }
 
-void input_gradient(Case& c, std::string_view form) {
-  const Problem p(c);
+void input_gradient(Case& c, std::string_view form, bool winograd) {
+  const Problem p(c, kernels::ConvPass::input_gradient, winograd);
   const auto& s = p.s;
   const Activation below = draw_activation(c, form);
   auto dz = c.normals(p.samples, s.out_features()), w = c.normals(s.channels_out, s.fan_in());
@@ -120,7 +166,8 @@ void input_gradient(Case& c, std::string_view form) {
         kernels::conv2d_input_gradient(c.execution, dz.in(), used_w.in(), x.in(), mutated(c, below), s, dx.view());
       },
       dx);
-  const std::int64_t terms = s.channels_out * s.kernel_height * s.kernel_width;
+  const std::int64_t terms =
+      p.filtered ? s.channels_out + test::winograd_roundings : s.channels_out * s.kernel_height * s.kernel_width;
   p.pixels(s.height, s.width, s.channels_in, [&](auto n, auto iy, auto ix, auto channel) {
     WindowSum g;
     // The zeros between the pixels of dZ are numbers, too.
@@ -134,12 +181,37 @@ void input_gradient(Case& c, std::string_view form) {
       g.add(between, gradient, w(o, p.weight(channel, ky, kx)));
     });
     const std::int64_t at = (iy * s.width + ix) * s.channels_in + channel;
+    if (p.filtered && !near(dx(n, at), through_derivative(below, x(n, at), g.sum, terms))) {
+      filter(
+          g, s.channels_out, iy, ix,
+          [&](auto row, auto col, auto o) {
+            const std::int64_t ahead = 2 - s.padding;
+            return Problem::pixel(dz, n, s.out_height(), s.out_width(), row - ahead, col - ahead, o);
+          },
+          [&](auto o, auto ky, auto kx) { return w(o, p.weight(channel, 2 - ky, 2 - kx)); });
+    }
     if (!g.allows(dx(n, at))) c.expect(dx(n, at), through_derivative(below, x(n, at), g.sum, terms), "dx", n, at);
   });
 }
 
-void weight_gradient(Case& c) {
-  const Problem p(c);
+// What Winograd's filtering adds up for the weights of a channel, in size.
+test::Matrix4 filtered_products(const Problem& p, Array<float>& x, Array<float>& dz, std::int64_t channel,
+                                std::int64_t o) {
+  const auto& s = p.s;
+  test::Matrix4 m{};
+  for (std::int64_t n = 0; n < p.samples; ++n)
+    for (std::int64_t y = 0; y < s.out_height(); y += 2)
+      for (std::int64_t left = 0; left < s.out_width(); left += 2)
+        test::add_products(
+            m, test::input_magnitudes([&](auto i, auto j) { return p.input(x, n, y, left, i, j, channel); }),
+            test::gradient_magnitudes([&](auto i, auto j) {
+              return Problem::pixel(dz, n, s.out_height(), s.out_width(), y + i, left + j, o);
+            }));
+  return m;
+}
+
+void weight_gradient(Case& c, bool winograd) {
+  const Problem p(c, kernels::ConvPass::weight_gradient, winograd);
   const auto& s = p.s;
   auto x = c.normals(p.samples, s.in_features()), dz = c.normals(p.samples, s.out_features());
   auto dw = c.output<float>(s.channels_out, s.fan_in()), db = c.output<float>(s.channels_out);
@@ -160,21 +232,34 @@ void weight_gradient(Case& c) {
     const Sum bias = sum(o, [](auto, auto, auto) { return 1.0; });
     c.expect(db[o], bias.value, sum_bound(terms, bias), "db", o);
     p.taps(s.channels_in, [&](auto channel, auto ky, auto kx) {
-      const Sum g = sum(o, [&](auto n, auto oy, auto ox) { return p.input(x, n, oy, ox, ky, kx, channel); });
+      Sum g = sum(o, [&](auto n, auto oy, auto ox) { return p.input(x, n, oy, ox, ky, kx, channel); });
+      bool unclear = false;
       const std::int64_t at = p.weight(channel, ky, kx);
-      c.expect(dw(o, at), g.value, sum_bound(terms, g), "dw", o, at);
+      const std::int64_t roundings = p.filtered ? terms + test::winograd_roundings : terms;
+      if (p.filtered && !near(dw(o, at), {g.value, sum_bound(roundings, g)})) {
+        const double filtered = test::output_magnitude(filtered_products(p, x, dz, channel, o), 3, ky, kx);
+        unclear = !std::isfinite(filtered);
+        g.magnitude = std::max(g.magnitude, filtered);
+      }
+      if (!(unclear && std::isnan(dw(o, at)))) c.expect(dw(o, at), g.value, sum_bound(roundings, g), "dw", o, at);
     });
   }
 }
 
+bool fuzz_forms(const std::string& name, void (*function)(Case&, std::string_view, bool), bool winograd) {
+  fuzz(name, [=](Case& c) { function(c, "", winograd); });
+  fuzz(name + "_tanh", [=](Case& c) { function(c, "tanh", winograd); });
+  return fuzz(name + "_sigmoid", [=](Case& c) { function(c, "sigmoid", winograd); });
+}
+
 [[maybe_unused]] const bool all[] = {
-    fuzz("conv2d_forward", [](Case& c) { forward(c, ""); }),
-    fuzz("conv2d_forward_tanh", [](Case& c) { forward(c, "tanh"); }),
-    fuzz("conv2d_forward_sigmoid", [](Case& c) { forward(c, "sigmoid"); }),
-    fuzz("conv2d_input_gradient", [](Case& c) { input_gradient(c, ""); }),
-    fuzz("conv2d_input_gradient_tanh", [](Case& c) { input_gradient(c, "tanh"); }),
-    fuzz("conv2d_input_gradient_sigmoid", [](Case& c) { input_gradient(c, "sigmoid"); }),
-    fuzz("conv2d_weight_gradient", weight_gradient)};
+    fuzz_forms("conv2d_forward", forward, false),
+    fuzz_forms("conv2d_input_gradient", input_gradient, false),
+    fuzz("conv2d_weight_gradient", [](Case& c) { weight_gradient(c, false); }),
+    fuzz_forms("conv2d_winograd_forward", forward, true),
+    fuzz_forms("conv2d_winograd_input_gradient", input_gradient, true),
+    fuzz("conv2d_winograd_weight_gradient", [](Case& c) { weight_gradient(c, true); }),
+};
 
 }  // namespace
 }  // namespace kindling::fuzz

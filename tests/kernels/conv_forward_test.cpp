@@ -7,6 +7,7 @@
 #include "support/conv_reference.h"
 #include "support/expect_error.h"
 #include "support/kernel_test.h"
+#include "support/winograd_reference.h"
 
 using namespace kindling;
 using namespace kindling::test;
@@ -25,6 +26,24 @@ double reference_activation(const Activation& activation, double z) {
   return 0;
 }
 
+// Winograd's filtering at element i of a sample, whose pixels and weights are given.
+double filtered_bound(const ConvShape& s, double magnitude, std::int64_t i,
+                      const std::function<double(std::int64_t)>& x,
+                      const std::function<double(std::int64_t, std::int64_t)>& w) {
+  const std::int64_t o = i % s.channels_out, ox = i / s.channels_out % s.out_width(),
+                     oy = i / s.channels_out / s.out_width();
+  Matrix4 m{};
+  for (std::int64_t c = 0; c < s.channels_in; ++c) {
+    const auto pixel = [&](std::int64_t row, std::int64_t col) {
+      const std::int64_t iy = oy - oy % 2 - s.padding + row, ix = ox - ox % 2 - s.padding + col;
+      return iy < 0 || ix < 0 || iy >= s.height || ix >= s.width ? 0.0 : x((iy * s.width + ix) * s.channels_in + c);
+    };
+    add_products(m, input_magnitudes(pixel),
+                 kernel_magnitudes([&](auto ky, auto kx) { return w(o, (c * 3 + ky) * 3 + kx); }));
+  }
+  return random_walk_bound(s.channels_in + winograd_roundings, output_magnitude(m, 2, oy % 2, ox % 2) + magnitude);
+}
+
 void check_shape(const ConvShape& s, std::int64_t batch, const Activation& activation, std::int64_t gap,
                  double scale = 1) {
   CAPTURE(batch, s.height, s.width, s.channels_in, s.channels_out, s.kernel_height, s.kernel_width, s.stride, s.padding,
@@ -39,6 +58,7 @@ void check_shape(const ConvShape& s, std::int64_t batch, const Activation& activ
                           ConstTensorView(w.data(), s.channels_out, s.fan_in(), w_stride), bias, activation, s,
                           y.view());
   y.check();
+  const bool winograd = kernels::by_winograd(*test_execution().target, kernels::ConvPass::forward, s, batch);
   for (std::int64_t n = 0; n < batch; ++n) {
     Sums z(s.out_features());
     for (std::int64_t i = 0; i < s.out_features(); ++i) z.add(i, bias[i % s.channels_out]);
@@ -49,7 +69,11 @@ void check_shape(const ConvShape& s, std::int64_t batch, const Activation& activ
     for (std::int64_t i = 0; i < s.out_features(); ++i) {
       // 1-Lipschitz activations do not amplify errors; the two smooth ones are within 4 ulp of their argument's value.
       const double expected = reference_activation(activation, z.value[i]);
-      const double bound = random_walk_bound(s.fan_in() + 1, z.magnitude[i]) + 8 * 0x1p-24 * std::abs(expected);
+      const double bound = (winograd ? filtered_bound(
+                                           s, z.magnitude[i], i, [&](auto e) { return x[n * x_stride + e]; },
+                                           [&](auto o, auto e) { return w[o * w_stride + e]; })
+                                     : random_walk_bound(s.fan_in() + 1, z.magnitude[i])) +
+                           8 * 0x1p-24 * std::abs(expected);
       if (!(std::abs(y(n, i) - expected) <= bound)) {
         FAIL("at sample " << n << ", element " << i << ": expected " << expected << " within " << bound << ", found "
                           << y(n, i));
@@ -64,6 +88,23 @@ void check_all(const Activation& activation) {
   check_shape({6, 5, 5, 18, 3, 3, 1, 1}, 19, activation, 0, 20.0);  // far into saturation
 }
 
+// Odd and even sizes, borders of 0 to 2 pixels, channels around vectors, panels and the fewest that are filtered.
+void check_winograd(const Activation& activation) {
+  for (const ConvShape& s : {ConvShape{8, 8, 64, 64, 3, 3, 1, 1},
+                             {7, 9, 65, 67, 3, 3, 1, 1},
+                             {6, 6, 70, 96, 3, 3, 1, 0},
+                             {5, 6, 64, 79, 3, 3, 1, 2},
+                             {12, 3, 80, 64, 3, 3, 1, 1},
+                             {4, 4, 97, 100, 3, 3, 1, 2}})
+    check_shape(s, 4, activation, s.padding);
+  if (test_execution().target->gpu) return;
+  for (const ConvShape& s : {ConvShape{8, 8, 16, 16, 3, 3, 1, 1},
+                             {7, 7, 17, 31, 3, 3, 1, 1},
+                             {9, 8, 33, 16, 3, 3, 1, 1},
+                             {6, 6, 24, 48, 3, 3, 1, 1}})
+    check_shape(s, 5, activation, 0);
+}
+
 struct Small {
   ConvShape s{4, 4, 2, 3, 3, 3, 1, 1};
   Tensor x{{2, 32}}, w{{3, 18}}, b{{3}}, y{{2, 48}};
@@ -71,6 +112,57 @@ struct Small {
 };
 
 }  // namespace
+
+TEST_CASE("conv2d_forward by Winograd's filtering", "[conv2d_winograd_forward]") {
+  check_winograd({ActivationKind::relu});
+  check_winograd({ActivationKind::leaky_relu, 0.2F});
+  SECTION("threads do not change a bit") {
+    const ConvShape s{9, 9, 65, 70, 3, 3, 1, 1};
+    const auto x = test_normals(11 * s.in_features(), 1), w = test_normals(s.channels_out * s.fan_in(), 2);
+    const auto bias = test_normals(s.channels_out, 3);
+    std::vector<Tensor> y;
+    for (const int threads : {1, 2, 4}) {
+      y.emplace_back(std::vector<std::int64_t>{11, s.out_features()});
+      kernels::conv2d_forward(test_execution(threads), ConstTensorView(x.data(), {11, s.in_features()}),
+                              ConstTensorView(w.data(), {s.channels_out, s.fan_in()}), bias, {}, s, y.back());
+      CHECK(std::equal(y[0].flat().begin(), y[0].flat().end(), y.back().flat().begin()));
+    }
+  }
+  SECTION("a NaN in the image or in the weights stays visible") {
+    const ConvShape s{8, 8, 64, 64, 3, 3, 1, 1};
+    Tensor x({2, s.in_features()}), w({64, s.fan_in()}), b({64}), y({2, s.out_features()});
+    x.data()[0] = std::numeric_limits<float>::quiet_NaN();
+    kernels::conv2d_forward(test_execution(), x, w, b.flat(), {}, s, y);
+    for (const std::int64_t pixel : {0, 1, 8, 9}) CHECK(std::isnan(y.data()[pixel * 64]));
+    CHECK(y.data()[4 * 64] == 0.0F);
+    x.data()[0] = 0;
+    w.data()[s.fan_in()] = std::numeric_limits<float>::quiet_NaN();
+    kernels::conv2d_forward(test_execution(), x, w, b.flat(), {}, s, y);
+    CHECK(y.data()[0] == 0.0F);
+    CHECK(std::isnan(y.data()[1]));
+  }
+}
+
+TEST_CASE("conv2d_forward by Winograd's filtering: tanh", "[conv2d_winograd_forward_tanh]") {
+  check_winograd({ActivationKind::tanh});
+}
+
+TEST_CASE("conv2d_forward by Winograd's filtering: sigmoid", "[conv2d_winograd_forward_sigmoid]") {
+  check_winograd({ActivationKind::sigmoid});
+}
+
+TEST_CASE("which convolutions are filtered", "[conv2d_winograd_forward]") {
+  const kernels::Target& target = *test_execution().target;
+  const auto filtered = [&](const ConvShape& s, std::int64_t samples) {
+    return kernels::by_winograd(target, kernels::ConvPass::forward, s, samples);
+  };
+  CHECK(filtered({8, 8, 64, 64, 3, 3, 1, 1}, 2));
+  CHECK_FALSE(filtered({8, 8, 64, 64, 3, 3, 2, 1}, 2));   // a stride
+  CHECK_FALSE(filtered({8, 8, 64, 64, 5, 3, 1, 1}, 2));   // another kernel
+  CHECK_FALSE(filtered({8, 8, 64, 3, 3, 3, 1, 1}, 2));    // few channels
+  CHECK_FALSE(filtered({8, 8, 64, 64, 3, 3, 1, 1}, 1));   // few tiles
+  CHECK_FALSE(filtered({3, 3, 64, 64, 3, 3, 1, 0}, 99));  // one pixel a tile
+}
 
 TEST_CASE("conv2d_forward: bias and piecewise-linear activation", "[conv2d_forward]") {
   check_all({ActivationKind::relu});

@@ -7,6 +7,7 @@
 #include "support/conv_reference.h"
 #include "support/expect_error.h"
 #include "support/kernel_test.h"
+#include "support/winograd_reference.h"
 
 using namespace kindling;
 using namespace kindling::test;
@@ -56,6 +57,43 @@ struct Problem {
   CAPTURE(p.batch, p.gap, p.s.height, p.s.width, p.s.channels_in, p.s.channels_out, p.s.kernel_height, \
           p.s.kernel_width, p.s.stride, p.s.padding)
 
+// What errors of Winograd's filtering are relative to, at element i of dX and at weight i.
+double filtered_input_magnitude(const Problem& p, std::int64_t n, std::int64_t i) {
+  const ConvShape& s = p.s;
+  const std::int64_t c = i % s.channels_in, x = i / s.channels_in % s.width, y = i / s.channels_in / s.width;
+  Matrix4 m{};
+  for (std::int64_t o = 0; o < s.channels_out; ++o) {
+    const auto pixel = [&](std::int64_t row, std::int64_t col) {
+      const std::int64_t oy = y - y % 2 - 2 + s.padding + row, ox = x - x % 2 - 2 + s.padding + col;
+      const bool inside = oy >= 0 && ox >= 0 && oy < s.out_height() && ox < s.out_width();
+      return inside ? p.dz_at(n, (oy * s.out_width() + ox) * s.channels_out + o) : 0.0;
+    };
+    add_products(m, input_magnitudes(pixel), kernel_magnitudes([&](auto ky, auto kx) {
+                   return p.w_at(((o * s.channels_in + c) * 3 + 2 - ky) * 3 + 2 - kx);
+                 }));
+  }
+  return output_magnitude(m, 2, y % 2, x % 2);
+}
+Matrix4 filtered_weight_products(const Problem& p, std::int64_t o, std::int64_t c) {
+  const ConvShape& s = p.s;
+  Matrix4 m{};
+  for (std::int64_t n = 0; n < p.batch; ++n)
+    for (std::int64_t y = 0; y < s.out_height(); y += 2)
+      for (std::int64_t x = 0; x < s.out_width(); x += 2) {
+        const auto pixel = [&](std::int64_t row, std::int64_t col) {
+          const std::int64_t iy = y - s.padding + row, ix = x - s.padding + col;
+          const bool inside = iy >= 0 && ix >= 0 && iy < s.height && ix < s.width;
+          return inside ? p.x_at(n, (iy * s.width + ix) * s.channels_in + c) : 0.0;
+        };
+        const auto gradient = [&](std::int64_t row, std::int64_t col) {
+          const bool inside = y + row < s.out_height() && x + col < s.out_width();
+          return inside ? p.dz_at(n, ((y + row) * s.out_width() + x + col) * s.channels_out + o) : 0.0;
+        };
+        add_products(m, input_magnitudes(pixel), gradient_magnitudes(gradient));
+      }
+  return m;
+}
+
 void check_input_gradient(const ConvShape& s, std::int64_t batch, const Activation& below, std::int64_t gap) {
   Problem p(s, batch, gap);
   CAPTURE_PROBLEM(p);
@@ -71,12 +109,15 @@ void check_input_gradient(const ConvShape& s, std::int64_t batch, const Activati
   dx.fill(std::numeric_limits<float>::quiet_NaN());
   kernels::conv2d_input_gradient(test_execution(), p.dz_view(), p.w_view(), p.x_view(), below, s, dx.view());
   dx.check();
+  const bool winograd = kernels::by_winograd(*test_execution().target, kernels::ConvPass::input_gradient, s, batch);
   for (std::int64_t n = 0; n < batch; ++n) {
     Sums sum(s.in_features());
     for_each_term(s, [&](const ConvTerm& t) { sum.add(t.input, p.dz_at(n, t.output) * p.w_at(t.weight)); });
-    const std::int64_t terms = s.channels_out * s.kernel_height * s.kernel_width;
+    const std::int64_t terms =
+        winograd ? s.channels_out + winograd_roundings : s.channels_out * s.kernel_height * s.kernel_width;
     for (std::int64_t i = 0; i < s.in_features(); ++i) {
       const double slope = derivative_at(below, p.x_at(n, i));
+      if (winograd) sum.magnitude[i] += filtered_input_magnitude(p, n, i);
       // 1 - x^2 and x (1 - x) are rounded relative to terms of size 1.
       const double bound =
           random_walk_bound(terms, sum.magnitude[i]) * std::abs(slope) + 4 * 0x1p-24 * std::abs(sum.value[i]);
@@ -104,7 +145,15 @@ void check_weight_gradient(const Problem& p) {
     for_each_term(s, [&](const ConvTerm& t) { weights.add(t.weight, p.x_at(n, t.input) * p.dz_at(n, t.output)); });
     for (std::int64_t i = 0; i < s.out_features(); ++i) biases.add(i % s.channels_out, p.dz_at(n, i));
   }
-  const std::int64_t terms = p.batch * s.out_height() * s.out_width();
+  std::int64_t terms = p.batch * s.out_height() * s.out_width();
+  if (kernels::by_winograd(*test_execution().target, kernels::ConvPass::weight_gradient, s, p.batch)) {
+    terms += winograd_roundings;
+    for (std::int64_t kernel = 0; kernel < s.channels_out * s.channels_in; ++kernel) {
+      const Matrix4 m = filtered_weight_products(p, kernel / s.channels_in, kernel % s.channels_in);
+      for (std::int64_t tap = 0; tap < 9; ++tap)
+        weights.magnitude[static_cast<std::size_t>(kernel * 9 + tap)] += output_magnitude(m, 3, tap / 3, tap % 3);
+    }
+  }
   for (std::int64_t i = 0; i < s.channels_out * s.fan_in(); ++i) {
     expect_close(dw(i / s.fan_in(), i % s.fan_in()), weights.value[i], random_walk_bound(terms, weights.magnitude[i]),
                  i / s.fan_in(), i % s.fan_in());
@@ -144,9 +193,49 @@ void check_differences(const Problem& p, std::vector<double>& parameters, const 
   }
 }
 
+const ConvShape winograd_shapes[] = {{8, 8, 64, 64, 3, 3, 1, 1},
+                                     {7, 9, 65, 67, 3, 3, 1, 1},
+                                     {6, 6, 96, 70, 3, 3, 1, 0},
+                                     {5, 6, 79, 64, 3, 3, 1, 2},
+                                     {12, 3, 64, 80, 3, 3, 1, 1}};
+void check_winograd_input_gradients(const Activation& below) {
+  for (const ConvShape& s : winograd_shapes) check_input_gradient(s, 4, below, s.padding);
+  if (!test_execution().target->gpu) check_input_gradient({7, 7, 31, 17, 3, 3, 1, 1}, 5, below, 0);
+}
+
 const ConvShape small_shapes[] = {{4, 5, 2, 9, 3, 3, 1, 1}, {5, 5, 3, 4, 3, 2, 2, 1}, {3, 3, 2, 3, 2, 2, 1, 2}};
 
 }  // namespace
+
+TEST_CASE("conv2d_input_gradient by Winograd's filtering", "[conv2d_winograd_input_gradient]") {
+  check_winograd_input_gradients({ActivationKind::identity});
+  check_winograd_input_gradients({ActivationKind::leaky_relu, 0.3F});
+}
+
+TEST_CASE("conv2d_input_gradient by Winograd's filtering: tanh", "[conv2d_winograd_input_gradient_tanh]") {
+  check_winograd_input_gradients({ActivationKind::tanh});
+}
+
+TEST_CASE("conv2d_input_gradient by Winograd's filtering: sigmoid", "[conv2d_winograd_input_gradient_sigmoid]") {
+  check_winograd_input_gradients({ActivationKind::sigmoid});
+}
+
+TEST_CASE("conv2d_weight_gradient by Winograd's filtering", "[conv2d_winograd_weight_gradient]") {
+  for (const ConvShape& s : winograd_shapes) check_weight_gradient({s, 4, s.padding});
+  if (!test_execution().target->gpu) {
+    check_weight_gradient({{7, 7, 33, 47, 3, 3, 1, 1}, 70, 0});  // several groups of tiles
+    check_weight_gradient({{8, 8, 32, 32, 3, 3, 1, 0}, 33, 1});
+  }
+  const ConvShape s{8, 8, 64, 64, 3, 3, 1, 1};
+  Problem p(s, 40, 0);
+  std::vector<Tensor> dw;
+  for (const int threads : {1, 2, 4}) {
+    dw.emplace_back(std::vector<std::int64_t>{s.channels_out, s.fan_in()});
+    Tensor db({s.channels_out});
+    kernels::conv2d_weight_gradient(test_execution(threads), p.x_view(), p.dz_view(), s, dw.back(), db.flat());
+    CHECK(std::equal(dw[0].flat().begin(), dw[0].flat().end(), dw.back().flat().begin()));
+  }
+}
 
 TEST_CASE("conv2d_input_gradient: piecewise-linear activation below", "[conv2d_input_gradient]") {
   check_all_input_gradients({ActivationKind::relu});
