@@ -152,6 +152,7 @@ class WinogradWeightGradient : public Generator<WinogradWeightGradient> {
   void registers(const Region& r) {
     Func sum = r.sum;
     sum.bound_extent(col_in_, r.shape.cols()).bound_extent(row_in_, r.shape.rows);
+    for (const Var& v : {row_tile_, frequency_, panel_, block_}) sum.bound_extent(v, 1);
     sum.reorder(col_in_, row_in_).vectorize(col_in_, r.shape.vector_width).unroll(col_in_).unroll(row_in_);
     sum.update().reorder(col_in_, row_in_, r.depth);
     sum.update().vectorize(col_in_, r.shape.vector_width).unroll(col_in_).unroll(row_in_);
