@@ -217,6 +217,8 @@ class WinogradWeightGradient : public Generator<WinogradWeightGradient> {
       registers(r);
       schedule_winograd_operand_gpu(r.input, channel_, tile_, frequency_, block_, facts);
       schedule_winograd_operand_gpu(r.gradient, col_, tile_, frequency_, block_, facts);
+      load_packed_on_gpu(r.input, r.sum, r.depth, channel_, r.shape.rows, facts);
+      load_packed_on_gpu(r.gradient, r.sum, r.depth, col_, r.shape.cols(), facts);
     }
     total_.compute_root()
         .gpu_tile(col_, channel_, bx, by, tx, ty, facts.gpu_block_x, facts.gpu_block_y, TailStrategy::GuardWithIf)

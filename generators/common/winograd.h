@@ -241,6 +241,10 @@ class WinogradContraction {
           .unroll(row_in_);
       r.sum.compute_at(r.product, px).store_in(MemoryType::Register).unroll(col_in_).unroll(row_in_);
       r.sum.update().reorder(col_in_, row_in_, r.depth).unroll(col_in_).unroll(row_in_);
+      // Tiles of a product lie side by side, as columns do.
+      r.input.reorder_storage(tile_, channel_, frequency_, block_);
+      load_packed_on_gpu(r.input, r.sum, r.depth, tile_, r.shape.rows, facts_);
+      load_packed_on_gpu(r.kernel, r.sum, r.depth, col_in_, r.shape.cols(), facts_);
     }
   }
 
