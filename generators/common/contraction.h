@@ -141,7 +141,10 @@ class Contraction {
       const bool fresh = r.walk == Walk::fresh_panels, by_rows = r.walk == Walk::rows;
       const bool one_panel = r.walk == Walk::panels || r.walk == Walk::in_place || fresh;
       // Smaller tasks where each already has a block of panels.
-      const int row_tiles = by_rows ? facts_.row_block_tiles / 4 : fresh ? fresh_row_tiles() : facts_.row_block_tiles;
+      const Expr row_tiles = by_rows                           ? Expr(facts_.row_block_tiles / 4)
+                             : fresh                           ? Expr(fresh_row_tiles())
+                             : r.walk == Walk::depth_in_blocks ? r.tile.task_row_tiles(facts_)
+                                                               : Expr(facts_.row_block_tiles);
       Stage store = target_.update(r.update);
       store.split(r.domain.x, col, col_in, shape.cols(), TailStrategy::GuardWithIf)
           .split(r.domain.y, row, row_in, shape.rows, TailStrategy::GuardWithIf)

@@ -62,6 +62,8 @@ class Tile {
       : shape_(shape),
         layout_(operands.layout),
         copies_a_(operands.copy_a),
+        row_tiles_((operands.rows + shape.rows - 1) / shape.rows),
+        panels_((operands.cols - first_col + shape.cols() - 1) / shape.cols()),
         a_("a_" + name),
         b_("b_" + name),
         sum_("sum_" + name) {
@@ -119,6 +121,14 @@ class Tile {
     schedule_packing(!pack);
   }
 
+  /// Row tiles of a task of a long sum: as many as go with a block of panels at most, alike in all tasks, and no more
+  /// than leave some cores each a task.
+  [[nodiscard]] Halide::Expr task_row_tiles(const HardwareFacts& facts) const {
+    const auto parts = [](const Halide::Expr& count, const Halide::Expr& size) { return (count + size - 1) / size; };
+    const Halide::Expr across = max(parts(panels_, facts.column_block_panels), 1);
+    return max(parts(row_tiles_, max(parts(row_tiles_, facts.row_block_tiles), parts(least_tasks, across))), 1);
+  }
+
   /// CPU, for long sums: all sums lie in memory, and the terms are added to them block by block, A (copy_a) and B
   /// packed for one block of terms at a time. A block's panel stays in L1 while the rows of a block of rows, in L2,
   /// pass by.
@@ -138,7 +148,7 @@ class Tile {
         .unroll(row_in_)
         .parallel(panel_);
     sum_.update()
-        .split(row_tile_, rows, row_tile_, facts.row_block_tiles, TailStrategy::GuardWithIf)
+        .split(row_tile_, rows, row_tile_, task_row_tiles(facts), TailStrategy::GuardWithIf)
         .split(panel_, panels, panel_, facts.column_block_panels, TailStrategy::GuardWithIf)
         .reorder(col_in_, row_in_, row_tile_, panel_, panels, rows, outer)
         .vectorize(col_in_, shape_.vector_width)
@@ -239,9 +249,11 @@ class Tile {
 
   Shape shape_;
   static constexpr int copied_terms = 32;  // terms of A that one task copies
+  static constexpr int least_tasks = 4;    // of a long sum, if there are as many tiles
 
   Layout layout_;
   bool copies_a_;
+  Halide::Expr row_tiles_, panels_;
   Halide::RDom k_, fetch_, copy_a_, copy_b_;
   Halide::Func a_, b_, source_{"source"}, sum_;
   Halide::Var col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, depth_{"depth"},
