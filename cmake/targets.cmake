@@ -17,7 +17,7 @@ kindling_add_target(wasm    cpu   wasm-32-wasmrt-wasm_simd128-wasm_bulk_memory  
 # What Halide 21 has no valid code for. SVE2: its assertions about scalable vectors fail. RVV: its vp intrinsics have
 # arguments of the wrong type, for selections and float64.
 kindling_compile_as(sve2 "^(dense_weight_(gradient|sgd|momentum|adam)$|covariance|perturbed_|philox_(words|uniform|normal|exponential|beta|simplex)|patches)" arm-64-linux)
-kindling_compile_as(rvv "^(campaign_step|dense_moments|donsker_varadhan|philox_simplex|scatter_criteria|patches|stored_scatter|transpose_samples)" c_source)
+kindling_compile_as(rvv "^(campaign_step|conv2d_winograd_|dense_moments|donsker_varadhan|philox_simplex|scatter_criteria|patches|stored_scatter|transpose_samples)" c_source)
 
 # The one Halide runtime that all rows of a processor share: every device interface that a row uses.
 set(KINDLING_RUNTIME_TARGET_x86_64 x86-64-linux-cuda-opencl)

@@ -1,6 +1,6 @@
 // Sums of the Gaussian kernel K_ij = exp(-|x_i - y_j|^2 / (2 gamma^2)) over pairs of samples, their gradients, the
 // squared maximum mean discrepancy, and quantiles of pairwise distances for the median heuristic. No matrix of pairs is
-// ever stored. Everything is bitwise independent of the number of threads.
+// stored, but for quantiles of small samples. Everything is bitwise independent of the number of threads.
 //
 // One problem is a matrix, a row a sample (n x d); P problems of one shape are a tensor (P x n x d). What is per
 // problem has P elements (one for a matrix), what is per sample P n, problem by problem.
