@@ -90,7 +90,9 @@ bool by_winograd(const Target& target, ConvPass pass, const ConvShape& s, std::i
   if (s.kernel_height != 3 || s.kernel_width != 3 || s.stride != 1 || s.padding > 2) return false;
   // Transforms pay for themselves with channels: their work grows with those in plus those out, what they save with the
   // product. On a GPU, where they go through memory, by the ratio of its arithmetic to its bandwidth, unmeasured.
-  const std::int64_t least = target.gpu ? 64 : 16;
+  // Short vectors make more of the transforms, of which the weight gradient has two.
+  const bool long_vectors = target.halide_target.find("avx512") != std::string::npos;
+  const std::int64_t least = target.gpu ? 64 : pass == ConvPass::weight_gradient && !long_vectors ? 32 : 16;
   if (s.channels_in < least || s.channels_out < least) return false;
   const bool backward = pass == ConvPass::input_gradient;
   const std::int64_t height = backward ? s.height : s.out_height(), width = backward ? s.width : s.out_width();

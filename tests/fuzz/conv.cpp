@@ -16,7 +16,7 @@ struct Problem {
   // `winograd`: mostly one that is computed by Winograd's filtering, else one that may be.
   Problem(Case& c, kernels::ConvPass pass, bool winograd) : samples(c.extent(5)) {
     if (winograd && c.chance(0.9)) {
-      const std::int64_t least = c.execution.target->gpu ? 64 : 16;
+      const std::int64_t least = c.execution.target->gpu ? 64 : pass == kernels::ConvPass::weight_gradient ? 32 : 16;
       s = {.height = 2 + c.below(5),
            .width = 2 + c.below(5),
            .channels_in = least + c.below(c.chance(0.2) ? 40 : 4),
