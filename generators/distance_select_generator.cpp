@@ -67,12 +67,8 @@ class PairDistanceSelect : public PooledPairs<PairDistanceSelect> {
       for (Func f : small_) f.compute_root();
       for (Pass& pass : passes_) {
         pass.lanes.compute_root();
-        std::vector<VarOrRVar> inner{lane_};
-        if (pass.counts) inner.push_back(t_);
-        for (Stage stage : {Stage(pass.lanes), Stage(pass.lanes.update())}) {
+        for (Stage stage : {Stage(pass.lanes), Stage(pass.lanes.update())})
           threads(stage, part_).gpu_blocks(block, p).gpu_threads(thread);
-          (void)inner;
-        }
       }
       return;
     }
