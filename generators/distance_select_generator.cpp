@@ -64,7 +64,16 @@ class PairDistanceSelect : public PooledPairs<PairDistanceSelect> {
           .gpu_blocks(block, p)
           .gpu_threads(thread);
       tile_.schedule_gpu(LoopLevel(stored_, above_.x), LoopLevel(stored_, thread));
-      for (Func f : small_) f.compute_root();
+      // A thread a problem, so that nothing of it comes to the host before it is found.
+      for (Func f : small_) {
+        threads(f.compute_root(), p).gpu_blocks(block).gpu_threads(thread);
+        if (!f.has_update_definition()) continue;
+        std::vector<VarOrRVar> order{parts_.x, parts_.y};
+        if (f.dimensions() > 1) order.emplace_back(t_);
+        order.insert(order.end(), {VarOrRVar(thread), VarOrRVar(block)});
+        threads(f.update(), p).reorder(order).gpu_blocks(block).gpu_threads(thread);
+      }
+      threads(found, p).reorder(i_, thread, block).gpu_blocks(block).gpu_threads(thread);
       for (Pass& pass : passes_) {
         pass.lanes.compute_root();
         for (Stage stage : {Stage(pass.lanes), Stage(pass.lanes.update())})
