@@ -1,5 +1,9 @@
 /* 2-d convolution (the cross-correlation of deep learning): N samples, one image a row, channels last, a neuron's
- * weights a row of w (O x C kh kw) in the order (c, ky, kx). */
+ * weights a row of w (O x C kh kw) in the order (c, ky, kx).
+ *
+ * 3 x 3 kernels with stride 1 and 16 channels or more on both sides (64 on a GPU) are computed by Winograd's filtering
+ * where that is faster: other roundings than the plain sum's, relative to sums of neighbouring pixels, and a NaN or an
+ * infinity also shows, as NaN, in the other pixels of its tile of 2 x 2, or the other weights of its channels. */
 #ifndef KINDLING_KERNELS_CONV_H
 #define KINDLING_KERNELS_CONV_H
 
