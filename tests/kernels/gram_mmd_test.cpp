@@ -148,8 +148,8 @@ void check_quantiles(const GramShape& s, double offset) {
   }
 }
 
-const std::vector<GramShape> distance_shapes = {{1, 2, 0, 1},  {3, 1, 1, 4},    {1, 3, 0, 3},      {2, 5, 12, 2},
-                                                {1, 33, 0, 1}, {3, 31, 33, 10}, {1, 101, 100, 70}, {1, 5, 130, 17},
+const std::vector<GramShape> distance_shapes = {{1, 2, 0, 1},     {3, 1, 1, 4},    {1, 3, 0, 3},      {2, 5, 12, 2},
+                                                {1, 33, 0, 1},    {3, 31, 33, 10}, {1, 101, 100, 70}, {1, 5, 130, 17},
                                                 {2, 120, 136, 3}, {1, 257, 0, 2},  {2, 130, 140, 3}};
 
 }  // namespace
