@@ -57,14 +57,8 @@ class ConvWeightGradient : public Generator<ConvWeightGradient> {
       base_(pixel_) = windows.base(image, pixel_);
       // Term (ky, kx, c) of a window, as an offset from where the window begins.
       offset_(term_) = term_ / run * image.pitch() + term_ % run;
-      const int v = facts.vector_width, wide = facts.tile_vectors;
-      const Expr vectors = cols_ / v;
-      add("gradient", {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v), false, image);
-      for (int n = 1; n < wide; ++n) {
-        add("narrow" + std::to_string(n), {facts.narrow_rows, n, v}, vectors / wide * (wide * v),
-            select(vectors % wide == n, n * v, 0), false, image);
-      }
-      add("edge", {facts.narrow_rows, 1, v}, vectors * v, cols_ % v, true, image);
+      for (const ColumnRange& r : column_ranges(facts, cols_))
+        add("gradient" + r.suffix, r.shape, r.first, r.width, r.partial, image);
     }
     const Type total_type = Float(gpu ? 32 : 64);  // not every GPU has double
     group_terms_ = RDom(0, groups_, "group_terms");

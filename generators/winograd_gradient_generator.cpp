@@ -32,25 +32,17 @@ class WinogradWeightGradient : public Generator<WinogradWeightGradient> {
     gradient_image_ = {[&](Expr c, Expr i, Expr row, Expr n) { return dz(c, row * out_width + i, n); }, cols_,
                        out_width, out_height, samples};
     tiles_ = WinogradTiles(out_width, out_height, samples);
-    const auto parts = [](const Expr& count, const Expr& size) { return (count + size - 1) / size; };
     // Odd, so that frequencies do not fall on the same lines of a cache.
     block_tiles_ = clamp(block_floats / (channels_ + cols_), 16, 100) | 1;
-    blocks_ = parts(tiles_.count(), block_tiles_);
-    group_blocks_ = max(parts(least_group, block_tiles_), parts(blocks_, most_groups));
-    groups_ = parts(blocks_, group_blocks_);
+    blocks_ = pieces(tiles_.count(), block_tiles_);
+    group_blocks_ = max(pieces(least_group, block_tiles_), pieces(blocks_, most_groups));
+    groups_ = pieces(blocks_, group_blocks_);
 
     partial_(col_, channel_, frequency_, group_) = 0.0F;
     if (gpu) {
       add("gradient", {facts.gpu_thread_tile_y, facts.gpu_thread_tile_x, 1}, 0, cols_);
     } else {
-      const int v = facts.vector_width, wide = facts.tile_vectors;
-      const Expr vectors = cols_ / v;
-      add("gradient", {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v));
-      for (int n = 1; n < wide; ++n) {
-        add("narrow" + std::to_string(n), {facts.narrow_rows, n, v}, vectors / wide * (wide * v),
-            select(vectors % wide == n, n * v, 0));
-      }
-      add("edge", {facts.narrow_rows, 1, v}, vectors * v, cols_ % v);
+      for (const ColumnRange& r : column_ranges(facts, cols_)) add("gradient" + r.suffix, r.shape, r.first, r.width);
     }
 
     const Type total_type = Float(gpu ? 32 : 64);  // not every GPU has double

@@ -34,6 +34,9 @@ inline Halide::Func load_packed_on_gpu(Halide::Func packed, const Halide::Func& 
   return loaded.vectorize(in, std::min(width, facts.gpu_vector_width)).unroll(in);
 }
 
+/// So many pieces of `size` hold `count`.
+inline Halide::Expr pieces(const Halide::Expr& count, const Halide::Expr& size) { return (count + size - 1) / size; }
+
 class Tile {
  public:
   /// An operand element as an expression of k and the operand's row or column.
@@ -62,8 +65,8 @@ class Tile {
       : shape_(shape),
         layout_(operands.layout),
         copies_a_(operands.copy_a),
-        row_tiles_((operands.rows + shape.rows - 1) / shape.rows),
-        panels_((operands.cols - first_col + shape.cols() - 1) / shape.cols()),
+        row_tiles_(pieces(operands.rows, shape.rows)),
+        panels_(pieces(operands.cols - first_col, shape.cols())),
         a_("a_" + name),
         b_("b_" + name),
         sum_("sum_" + name) {
@@ -124,9 +127,8 @@ class Tile {
   /// Row tiles of a task of a long sum: as many as go with a block of panels at most, alike in all tasks, and no more
   /// than leave some cores each a task.
   [[nodiscard]] Halide::Expr task_row_tiles(const HardwareFacts& facts) const {
-    const auto parts = [](const Halide::Expr& count, const Halide::Expr& size) { return (count + size - 1) / size; };
-    const Halide::Expr across = max(parts(panels_, facts.column_block_panels), 1);
-    return max(parts(row_tiles_, max(parts(row_tiles_, facts.row_block_tiles), parts(least_tasks, across))), 1);
+    const Halide::Expr across = max(pieces(panels_, facts.column_block_panels), 1);
+    return max(pieces(row_tiles_, max(pieces(row_tiles_, facts.row_block_tiles), pieces(least_tasks, across))), 1);
   }
 
   /// CPU, for long sums: all sums lie in memory, and the terms are added to them block by block, A (copy_a) and B
@@ -259,5 +261,28 @@ class Tile {
   Halide::Var col_in_{"col_in"}, row_in_{"row_in"}, panel_{"panel"}, row_tile_{"row_tile"}, depth_{"depth"},
       index_{"index"};
 };
+
+/// Columns that tiles of one shape cover.
+struct ColumnRange {
+  std::string suffix;  ///< of the names of what computes them
+  Tile::Shape shape;
+  Halide::Expr first, width;
+  bool partial;  ///< the last panel may hold columns beyond the end
+};
+/// All columns: whole panels of `tile_vectors` vectors, the whole vectors that are left, and what fills none.
+inline std::vector<ColumnRange> column_ranges(const HardwareFacts& facts, const Halide::Expr& cols) {
+  const int v = facts.vector_width, wide = facts.tile_vectors;
+  const Halide::Expr vectors = cols / v, in_panels = vectors / wide * (wide * v);
+  std::vector<ColumnRange> ranges{{"", {facts.tile_rows, wide, v}, 0, in_panels, false}};
+  for (int n = 1; n < wide; ++n) {
+    ranges.push_back({"_narrow" + std::to_string(n),
+                      {facts.narrow_rows, n, v},
+                      in_panels,
+                      select(vectors % wide == n, n * v, 0),
+                      false});
+  }
+  ranges.push_back({"_edge", {facts.narrow_rows, 1, v}, vectors * v, cols % v, true});
+  return ranges;
+}
 
 }  // namespace kindling

@@ -42,14 +42,7 @@ class WinogradContraction {
       add(name, {facts.gpu_thread_tile_y, width, 1}, 0, cols, weight, true);
       return;
     }
-    const int v = facts.vector_width, wide = facts.tile_vectors;
-    const Expr vectors = cols / v;
-    add(name, {facts.tile_rows, wide, v}, 0, vectors / wide * (wide * v), weight);
-    for (int n = 1; n < wide; ++n) {
-      add(name + "_narrow" + std::to_string(n), {facts.narrow_rows, n, v}, vectors / wide * (wide * v),
-          select(vectors % wide == n, n * v, 0), weight);
-    }
-    add(name + "_edge", {facts.narrow_rows, 1, v}, vectors * v, cols % v, weight);
+    for (const ColumnRange& r : column_ranges(facts, cols)) add(name + r.suffix, r.shape, r.first, r.width, weight);
   }
 
   /// Adds the updates f(col, pixel, sample) = epilogue(...) that cover the whole result.
@@ -181,7 +174,7 @@ class WinogradContraction {
     r.shape = shape;
     r.tiles = (gpu ? facts_.gpu_block_y : std::max(1, cpu_block_tiles / shape.rows)) * shape.rows;
     r.first_col = first_col;
-    const Expr blocks = select(width > 0, (tiles_.count() + r.tiles - 1) / r.tiles, 0);
+    const Expr blocks = select(width > 0, pieces(tiles_.count(), r.tiles), 0);
     r.domain = RDom(0, width, 0, 4, 0, r.tiles, 0, blocks, "at_" + name);
     r.depth = RDom(0, image_.channels, "c_" + name);
     for (auto [f, part] : {std::pair{&r.place, "place_"},

@@ -100,13 +100,7 @@ bool near(double found, const Bounded& expected) { return std::abs(found - expec
 template <class Image, class Weight>
 void filter(WindowSum& z, std::int64_t channels, std::int64_t y, std::int64_t x, const Image& image,
             const Weight& weight) {
-  test::Matrix4 m{};
-  for (std::int64_t c = 0; c < channels; ++c) {
-    test::add_products(m,
-                       test::input_magnitudes([&](auto i, auto j) { return image(y - y % 2 + i, x - x % 2 + j, c); }),
-                       test::kernel_magnitudes([&](auto i, auto j) { return weight(c, i, j); }));
-  }
-  const double sum = test::output_magnitude(m, 2, y % 2, x % 2);
+  const double sum = test::filtered_magnitude(channels, y, x, image, weight);
   z.unclear = z.unclear || !std::isfinite(sum);
   z.sum.magnitude = std::max(z.sum.magnitude, sum);
 }
@@ -194,22 +188,6 @@ void input_gradient(Case& c, std::string_view form, bool winograd) {
   });
 }
 
-// What Winograd's filtering adds up for the weights of a channel, in size.
-test::Matrix4 filtered_products(const Problem& p, Array<float>& x, Array<float>& dz, std::int64_t channel,
-                                std::int64_t o) {
-  const auto& s = p.s;
-  test::Matrix4 m{};
-  for (std::int64_t n = 0; n < p.samples; ++n)
-    for (std::int64_t y = 0; y < s.out_height(); y += 2)
-      for (std::int64_t left = 0; left < s.out_width(); left += 2)
-        test::add_products(
-            m, test::input_magnitudes([&](auto i, auto j) { return p.input(x, n, y, left, i, j, channel); }),
-            test::gradient_magnitudes([&](auto i, auto j) {
-              return Problem::pixel(dz, n, s.out_height(), s.out_width(), y + i, left + j, o);
-            }));
-  return m;
-}
-
 void weight_gradient(Case& c, bool winograd) {
   const Problem p(c, kernels::ConvPass::weight_gradient, winograd);
   const auto& s = p.s;
@@ -237,7 +215,12 @@ void weight_gradient(Case& c, bool winograd) {
       const std::int64_t at = p.weight(channel, ky, kx);
       const std::int64_t roundings = p.filtered ? terms + test::winograd_roundings : terms;
       if (p.filtered && !near(dw(o, at), {g.value, sum_bound(roundings, g)})) {
-        const double filtered = test::output_magnitude(filtered_products(p, x, dz, channel, o), 3, ky, kx);
+        const double filtered = test::filtered_gradient_magnitude(
+            p.samples, s.out_height(), s.out_width(), ky, kx,
+            [&](auto n, auto row, auto col) { return p.input(x, n, 0, 0, row, col, channel); },
+            [&](auto n, auto row, auto col) {
+              return Problem::pixel(dz, n, s.out_height(), s.out_width(), row, col, o);
+            });
         unclear = !std::isfinite(filtered);
         g.magnitude = std::max(g.magnitude, filtered);
       }

@@ -31,16 +31,13 @@ double filtered_bound(const ConvShape& s, std::int64_t i, const std::function<do
                       const std::function<double(std::int64_t, std::int64_t)>& w) {
   const std::int64_t o = i % s.channels_out, ox = i / s.channels_out % s.out_width(),
                      oy = i / s.channels_out / s.out_width();
-  Matrix4 m{};
-  for (std::int64_t c = 0; c < s.channels_in; ++c) {
-    const auto pixel = [&](std::int64_t row, std::int64_t col) {
-      const std::int64_t iy = oy - oy % 2 - s.padding + row, ix = ox - ox % 2 - s.padding + col;
-      return iy < 0 || ix < 0 || iy >= s.height || ix >= s.width ? 0.0 : x((iy * s.width + ix) * s.channels_in + c);
-    };
-    add_products(m, input_magnitudes(pixel),
-                 kernel_magnitudes([&](auto ky, auto kx) { return w(o, (c * 3 + ky) * 3 + kx); }));
-  }
-  return random_walk_bound(s.channels_in + winograd_roundings, output_magnitude(m, 2, oy % 2, ox % 2));
+  const auto pixel = [&](std::int64_t row, std::int64_t col, std::int64_t c) {
+    const std::int64_t iy = row - s.padding, ix = col - s.padding;
+    return iy < 0 || ix < 0 || iy >= s.height || ix >= s.width ? 0.0 : x((iy * s.width + ix) * s.channels_in + c);
+  };
+  const auto weight = [&](auto c, auto ky, auto kx) { return w(o, (c * 3 + ky) * 3 + kx); };
+  return random_walk_bound(s.channels_in + winograd_roundings,
+                           filtered_magnitude(s.channels_in, oy, ox, pixel, weight));
 }
 
 void check_shape(const ConvShape& s, std::int64_t batch, const Activation& activation, std::int64_t gap,
@@ -105,6 +102,18 @@ void check_winograd(const Activation& activation) {
     check_shape(s, 5, activation, 0);
 }
 
+void check_threads(const ConvShape& s) {
+  const auto x = test_normals(11 * s.in_features(), 1), w = test_normals(s.channels_out * s.fan_in(), 2);
+  const auto bias = test_normals(s.channels_out, 3);
+  std::vector<Tensor> y;
+  for (const int threads : {1, 2, 4}) {
+    y.emplace_back(std::vector<std::int64_t>{11, s.out_features()});
+    kernels::conv2d_forward(test_execution(threads), ConstTensorView(x.data(), {11, s.in_features()}),
+                            ConstTensorView(w.data(), {s.channels_out, s.fan_in()}), bias, {}, s, y.back());
+    CHECK(std::equal(y[0].flat().begin(), y[0].flat().end(), y.back().flat().begin()));
+  }
+}
+
 struct Small {
   ConvShape s{4, 4, 2, 3, 3, 3, 1, 1};
   Tensor x{{2, 32}}, w{{3, 18}}, b{{3}}, y{{2, 48}};
@@ -116,18 +125,7 @@ struct Small {
 TEST_CASE("conv2d_forward by Winograd's filtering", "[conv2d_winograd_forward]") {
   check_winograd({ActivationKind::relu});
   check_winograd({ActivationKind::leaky_relu, 0.2F});
-  SECTION("threads do not change a bit") {
-    const ConvShape s{9, 9, 65, 70, 3, 3, 1, 1};
-    const auto x = test_normals(11 * s.in_features(), 1), w = test_normals(s.channels_out * s.fan_in(), 2);
-    const auto bias = test_normals(s.channels_out, 3);
-    std::vector<Tensor> y;
-    for (const int threads : {1, 2, 4}) {
-      y.emplace_back(std::vector<std::int64_t>{11, s.out_features()});
-      kernels::conv2d_forward(test_execution(threads), ConstTensorView(x.data(), {11, s.in_features()}),
-                              ConstTensorView(w.data(), {s.channels_out, s.fan_in()}), bias, {}, s, y.back());
-      CHECK(std::equal(y[0].flat().begin(), y[0].flat().end(), y.back().flat().begin()));
-    }
-  }
+  SECTION("threads do not change a bit") { check_threads({9, 9, 65, 70, 3, 3, 1, 1}); }
   SECTION("a NaN in the image or in the weights stays visible") {
     const ConvShape s{8, 8, 64, 64, 3, 3, 1, 1};
     Tensor x({2, s.in_features()}), w({64, s.fan_in()}), b({64}), y({2, s.out_features()});
@@ -184,18 +182,7 @@ TEST_CASE("conv2d_forward: bias and piecewise-linear activation", "[conv2d_forwa
     CHECK(p.y.data()[0] == 0.0F);
     CHECK(std::isnan(p.y.data()[1]));
   }
-  SECTION("threads do not change a bit") {
-    const ConvShape s{9, 9, 7, 21, 3, 3, 1, 1};
-    const auto x = test_normals(11 * s.in_features(), 1), w = test_normals(21 * s.fan_in(), 2);
-    const auto bias = test_normals(21, 3);
-    std::vector<Tensor> y;
-    for (const int threads : {1, 2, 4}) {
-      y.emplace_back(std::vector<std::int64_t>{11, s.out_features()});
-      kernels::conv2d_forward(test_execution(threads), ConstTensorView(x.data(), {11, s.in_features()}),
-                              ConstTensorView(w.data(), {21, s.fan_in()}), bias, {}, s, y.back());
-      CHECK(std::equal(y[0].flat().begin(), y[0].flat().end(), y.back().flat().begin()));
-    }
-  }
+  SECTION("threads do not change a bit") { check_threads({9, 9, 7, 21, 3, 3, 1, 1}); }
   SECTION("an empty batch is no work") {
     const Small p;
     Tensor none({0, 32}), y({0, 48});

@@ -55,4 +55,30 @@ inline double output_magnitude(const Matrix4& m, std::int64_t size, std::int64_t
   return sum;
 }
 
+/// What the errors of pixel (y, x) of a result are relative to. image(y, x, channel) is what the result's pixels see,
+/// from the upper left one of the first tile on, and 0 outside; weight(channel, ky, kx).
+template <class Image, class Weight>
+double filtered_magnitude(std::int64_t channels, std::int64_t y, std::int64_t x, const Image& image,
+                          const Weight& weight) {
+  Matrix4 m{};
+  for (std::int64_t c = 0; c < channels; ++c) {
+    add_products(m, input_magnitudes([&](auto i, auto j) { return image(y - y % 2 + i, x - x % 2 + j, c); }),
+                 kernel_magnitudes([&](auto i, auto j) { return weight(c, i, j); }));
+  }
+  return output_magnitude(m, 2, y % 2, x % 2);
+}
+/// What the errors of the weight gradient at tap (ky, kx) are relative to. image(sample, y, x) as above, of one channel
+/// in; gradient(sample, y, x) of one channel out, of height x width pixels, 0 outside.
+template <class Image, class Gradient>
+double filtered_gradient_magnitude(std::int64_t samples, std::int64_t height, std::int64_t width, std::int64_t ky,
+                                   std::int64_t kx, const Image& image, const Gradient& gradient) {
+  Matrix4 m{};
+  for (std::int64_t n = 0; n < samples; ++n)
+    for (std::int64_t y = 0; y < height; y += 2)
+      for (std::int64_t x = 0; x < width; x += 2)
+        add_products(m, input_magnitudes([&](auto i, auto j) { return image(n, y + i, x + j); }),
+                     gradient_magnitudes([&](auto i, auto j) { return gradient(n, y + i, x + j); }));
+  return output_magnitude(m, 3, ky, kx);
+}
+
 }  // namespace kindling::test
